@@ -1,0 +1,51 @@
+# Everything a person does with a checkout.  `make demo` and `make test` set up .venv themselves.
+PYTHON ?= python3
+VENV ?= .venv
+ROS_DISTRO_WHEELS ?= jazzy
+TORCH_CONSTRAINTS ?= requirements/torch-cpu.txt
+BAG ?=
+PIP = $(VENV)/bin/pip install -q --disable-pip-version-check
+
+.PHONY: setup native demo test test-slow bench lint clean
+setup: $(VENV)/.built
+
+# Dependencies: ROS 2, its build tools and torch, all from wheels.
+$(VENV)/.deps: $(wildcard requirements/*.txt)
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing ROS 2 $(ROS_DISTRO_WHEELS) and torch into $(VENV) (some minutes the first time)"
+	$(PIP) -r requirements/ros-$(ROS_DISTRO_WHEELS).txt -r requirements/ros-$(ROS_DISTRO_WHEELS)-build.txt \
+	  -r requirements/runtime.txt -r requirements/test.txt -c $(TORCH_CONSTRAINTS)
+	touch $@
+
+# Our messages, the native kernels and the package itself, in place.
+$(VENV)/.built: $(VENV)/.deps setup.py pyproject.toml CMakeLists.txt package.xml $(wildcard msg/* srv/* scripts/* cmake/*.cmake) \
+  $(shell find pypose_core/csrc cmake/interfaces -type f)
+	@echo "building messages and native kernels"
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PIP) --no-build-isolation --no-deps -e .
+	touch $@
+
+# Only the native kernels, incrementally: for work in pypose_core/csrc.
+native: $(VENV)/.deps
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cmake -S pypose_core/csrc -B build/native -G Ninja \
+	  -DPython3_EXECUTABLE=$(CURDIR)/$(VENV)/bin/python >/dev/null
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cmake --build build/native
+	rm -f pypose_core/_native.so && cp build/native/_native.so pypose_core/
+
+demo: setup
+	$(VENV)/bin/pypose-ros demo $(BAG)
+
+test: setup
+	$(VENV)/bin/python -m pytest test -m "not slow"
+
+test-slow: setup
+	$(VENV)/bin/python -m pytest test -m slow
+
+bench: setup
+	$(PIP) -r requirements/bench.txt -c $(TORCH_CONSTRAINTS)
+	$(VENV)/bin/python -m benchmarks
+
+lint: setup
+	$(VENV)/bin/ruff check .
+
+clean:
+	rm -rf build results *.egg-info pypose_ros/msg pypose_ros/srv pypose_ros/*.so pypose_core/*.so

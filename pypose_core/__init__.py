@@ -1,0 +1,1 @@
+"""pypose_core: differentiable estimation and control on PyTorch."""

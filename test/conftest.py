@@ -1,0 +1,24 @@
+"""Before rclpy.init(): loopback only, fast discovery, a domain of this process's own."""
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+_here = Path(__file__).parent
+os.environ.setdefault('AMENT_PREFIX_PATH', sys.prefix)      # pip-only environments
+os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+for _name in ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'):
+    os.environ[_name] = str(_here / 'fastdds_loopback.xml')  # <= jazzy, >= kilted
+os.environ.setdefault('ROS_DOMAIN_ID', str(1 + os.getpid() % 100))
+os.environ.setdefault('ROS_LOG_DIR', str(Path(tempfile.gettempdir()) / f'roslog-{os.getuid()}'))
+
+
+@pytest.fixture(scope='session')
+def data() -> Path:
+    """The folder of real recordings: $PYPOSE_DATA, or shared/data beside the checkout."""
+    folder = Path(os.environ.get('PYPOSE_DATA', _here.parents[1] / 'shared' / 'data'))
+    if not folder.is_dir():
+        pytest.skip(f'no real recordings: {folder} is absent (set PYPOSE_DATA)')
+    return folder
