@@ -1,0 +1,9 @@
+// PP_HD marks a row function: one row of a batch in, one row out, no memory of its own, so that the
+// CPU driver and the CUDA driver share it.
+#pragma once
+
+#if defined(__CUDACC__)
+#define PP_HD __host__ __device__ __forceinline__
+#else
+#define PP_HD inline __attribute__((always_inline))
+#endif

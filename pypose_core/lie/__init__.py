@@ -1,0 +1,1 @@
+"""Lie groups: the reference on plain tensors, the native kernels, and LieTensor."""

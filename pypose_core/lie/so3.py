@@ -1,0 +1,113 @@
+"""Rotations on plain tensors: unit quaternions (..., 4) as x y z w, rotation vectors (..., 3).
+
+The reference that the native kernels must agree with: pure torch, any device, derivatives of any
+order right at every angle, and every function broadcasts its leading dimensions.
+"""
+import torch
+from torch import Tensor
+
+from pypose_core.lie.stumpff import atan_ratio, stumpff
+
+
+def _squared(v: Tensor) -> Tensor:
+    return (v * v).sum(-1, keepdim=True)
+
+
+def cross(a: Tensor, b: Tensor) -> Tensor:
+    """a × b, broadcasting (..., 3)."""
+    a, b = torch.broadcast_tensors(a, b)
+    return torch.linalg.cross(a, b)
+
+
+def hat(v: Tensor) -> Tensor:
+    """[v]×: (..., 3) -> (..., 3, 3), so that hat(v) @ u = v × u."""
+    x, y, z = v.unbind(-1)
+    o = torch.zeros_like(x)
+    return torch.stack([o, -z, y, z, o, -x, -y, x, o], -1).unflatten(-1, (3, 3))
+
+
+def vee(m: Tensor) -> Tensor:
+    """The vector of the skew-symmetric part: (..., 3, 3) -> (..., 3); vee(hat(v)) = v."""
+    return torch.stack([m[..., 2, 1] - m[..., 1, 2], m[..., 0, 2] - m[..., 2, 0],
+                        m[..., 1, 0] - m[..., 0, 1]], -1) / 2
+
+
+def exp(phi: Tensor) -> Tensor:
+    """Rotation vector to quaternion: [φ sin(θ/2)/θ, cos(θ/2)]; (..., 3) -> (..., 4)."""
+    c0, c1 = stumpff(_squared(phi) / 4, 1)
+    return torch.cat([phi * (c1 / 2), c0], -1)
+
+
+def log(q: Tensor) -> Tensor:
+    """Quaternion to the rotation vector of length <= π; q and -q give the same; (..., 4) -> (..., 3).
+
+    2 atan2(n, |w|)/n · sign(w) u with u the vector part and n = |u|.
+    """
+    u, w = q[..., :3], q[..., 3:]
+    sign = torch.where(w < 0, -torch.ones_like(w), torch.ones_like(w))
+    return (2 * sign) * atan_ratio(_squared(u), sign * w) * u
+
+
+def mul(a: Tensor, b: Tensor) -> Tensor:
+    """Hamilton product: R(mul(a, b)) = R(a) R(b); (..., 4), (..., 4) -> (..., 4)."""
+    u, s = a[..., :3], a[..., 3:]
+    v, t = b[..., :3], b[..., 3:]
+    return torch.cat([s * v + t * u + cross(u, v), s * t - (u * v).sum(-1, keepdim=True)], -1)
+
+
+def inv(q: Tensor) -> Tensor:
+    """The conjugate: (..., 4) -> (..., 4)."""
+    return torch.cat([-q[..., :3], q[..., 3:]], -1)
+
+
+def act(q: Tensor, v: Tensor) -> Tensor:
+    """R(q) v = v + 2w (u × v) + 2u × (u × v); (..., 4), (..., 3) -> (..., 3)."""
+    u, w = q[..., :3], q[..., 3:]
+    a = 2 * cross(u, v)
+    return v + w * a + cross(u, a)
+
+
+def matrix(q: Tensor) -> Tensor:
+    """Rotation matrix: (..., 4) -> (..., 3, 3)."""
+    x, y, z, w = q.unbind(-1)
+    return torch.stack([
+        1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
+        2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
+        2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)], -1).unflatten(-1, (3, 3))
+
+
+def _polynomial(b: Tensor | float, c: Tensor, phi: Tensor) -> Tensor:
+    """I + b [φ]× + c [φ]×² with b, c (..., 1)."""
+    k = hat(phi)
+    b = b[..., None] if isinstance(b, Tensor) else b
+    return torch.eye(3, dtype=phi.dtype, device=phi.device) + b * k + c[..., None] * (k @ k)
+
+
+def jinv_coefficient(c: list[Tensor]) -> Tensor:
+    """(1 - (θ/2) cot(θ/2))/θ² = (c_3 - 2c_4)/(2c_2), without cancellation at 0; infinite at 2π."""
+    return (c[3] - 2 * c[4]) / (2 * c[2])
+
+
+def jl(phi: Tensor) -> Tensor:
+    """Left Jacobian: Exp(φ + δ) ≈ Exp(Jl δ) Exp(φ); (..., 3) -> (..., 3, 3).
+
+    Source: Barfoot, State Estimation for Robotics, eq. 7.77.
+    """
+    c = stumpff(_squared(phi), 3)
+    return _polynomial(c[2], c[3], phi)
+
+
+def jr(phi: Tensor) -> Tensor:
+    """Right Jacobian: Exp(φ + δ) ≈ Exp(φ) Exp(Jr δ); (..., 3) -> (..., 3, 3)."""
+    c = stumpff(_squared(phi), 3)
+    return _polynomial(-c[2], c[3], phi)
+
+
+def jl_inv(phi: Tensor) -> Tensor:
+    """Inverse of the left Jacobian: (..., 3) -> (..., 3, 3); singular at |φ| = 2π."""
+    return _polynomial(-0.5, jinv_coefficient(stumpff(_squared(phi), 4)), phi)
+
+
+def jr_inv(phi: Tensor) -> Tensor:
+    """Inverse of the right Jacobian: (..., 3) -> (..., 3, 3); singular at |φ| = 2π."""
+    return _polynomial(0.5, jinv_coefficient(stumpff(_squared(phi), 4)), phi)
