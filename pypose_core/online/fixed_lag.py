@@ -28,6 +28,8 @@ class Keyframe:
     """(16,) NavState."""
     row: np.ndarray | None
     """(296,) preintegrated samples since the keyframe before; None at the first."""
+    samples: int = 0
+    """How many intervals between IMU samples went into `row`."""
     poses: list[Correction] = field(default_factory=list)
     relatives: list[tuple[int, Correction]] = field(default_factory=list)
     """(id of the earlier keyframe, measurement)"""
@@ -124,16 +126,18 @@ class FixedLagWindow:
             return existing
         index = bisect.bisect_left(self.keyframes, stamp_ns, key=lambda k: k.stamp_ns)
         before = self.keyframes[index - 1]
-        row = self._integrate(before.stamp_ns, stamp_ns, before.state[10:])
-        keyframe = Keyframe(self._take_id(), stamp_ns, predict(before.state, row, self._config.gravity), row)
+        row, samples = self._integrate(before.stamp_ns, stamp_ns, before.state[10:])
+        state = predict(before.state, row, self._config.gravity)
+        keyframe = Keyframe(self._take_id(), stamp_ns, state, row, samples)
         self.keyframes.insert(index, keyframe)
         if index + 1 < len(self.keyframes):
             after = self.keyframes[index + 1]
-            after.row = self._integrate(stamp_ns, after.stamp_ns, keyframe.state[10:])
+            after.row, after.samples = self._integrate(stamp_ns, after.stamp_ns, keyframe.state[10:])
         return keyframe
 
-    def _integrate(self, from_ns: int, to_ns: int, bias: np.ndarray) -> np.ndarray:
-        return integrate(self._buffer.interval(from_ns, to_ns), bias, self._noise)
+    def _integrate(self, from_ns: int, to_ns: int, bias: np.ndarray) -> tuple[np.ndarray, int]:
+        pieces = self._buffer.interval(from_ns, to_ns)
+        return integrate(pieces, bias, self._noise), len(pieces)
 
     def add(self, correction: Correction) -> None:
         """Attach a correction to the keyframe at its stamp; a relative one whose earlier end is gone is
@@ -154,7 +158,7 @@ class FixedLagWindow:
         for before, keyframe in zip(self.keyframes, self.keyframes[1:]):
             bias = before.state[10:]
             if (np.abs(bias - keyframe.row[BIAS]) > REINTEGRATE_BIAS).any():
-                keyframe.row = self._integrate(before.stamp_ns, keyframe.stamp_ns, bias)
+                keyframe.row, keyframe.samples = self._integrate(before.stamp_ns, keyframe.stamp_ns, bias)
 
     def _problem(self) -> WindowProblem:
         config, index = self._config, {k.id: i for i, k in enumerate(self.keyframes)}
