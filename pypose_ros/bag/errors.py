@@ -1,0 +1,11 @@
+"""The one exception of this folder: input that cannot be used."""
+
+
+class BagError(Exception):
+    """A bag, a dataset or an option that cannot be used; the message is one line that says why.
+
+    The command line prints it and exits with code 2.
+    """
+
+    def __init__(self, message: str):
+        super().__init__(' '.join(message.split()))
