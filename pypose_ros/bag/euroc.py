@@ -61,8 +61,9 @@ def read_euroc(folder: str | Path) -> EurocSequence:
     pose_file = _first(folder, 'gt_pose_200hz_tum.txt')
     sensor_file = _first(folder, 'mav0/imu0/sensor.yaml', 'imu0/sensor.yaml', 'imu0_sensor.yaml')
     stamps, imu = _read_csv(imu_file, 6)
-    state_stamps, states = _read_csv(state_file, 16) if state_file else (np.empty(0, np.int64), np.empty((0, 16)))
-    if len(states):
+    state_stamps, states = np.empty(0, np.int64), np.empty((0, 16))
+    if state_file:
+        state_stamps, states = _read_csv(state_file, 16)
         states = states[:, [0, 1, 2, 4, 5, 6, 3, *range(7, 16)]]     # the file's quaternion is w x y z
         norm = np.linalg.norm(states[:, 3:7], axis=1, keepdims=True)
         if np.abs(norm - 1).max() > 1e-2:
@@ -144,7 +145,8 @@ def _read_csv(path: Path, width: int) -> tuple[NDArray[np.int64], NDArray[np.flo
 
 def _read_sensor(path: Path) -> tuple[NDArray[np.float64], tuple[float, float]]:
     """(T_base_imu, variances) of a sensor.yaml, whose first line may be OpenCV's `%YAML:1.0`."""
-    text = '\n'.join(line for line in path.read_text(encoding='utf-8').splitlines() if not line.startswith('%'))
+    lines = path.read_text(encoding='utf-8').splitlines()
+    text = '\n'.join(line for line in lines if not line.startswith('%'))
     try:
         sensor = yaml.safe_load(text)
         T = np.array(sensor['T_BS']['data'], dtype=float).reshape(4, 4)

@@ -1,4 +1,5 @@
 """Reading of bags: ROS 2 (sqlite3, mcap; file or folder) and ROS 1, with one kind of error."""
+import struct
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ class BagReader:
     def __init__(self, path: str | Path):
         self.path = Path(path)
         self._reader: AnyReader | None = None
+        self._stamped: dict[str, bool] = {}
 
     def __enter__(self) -> 'BagReader':
         self._check_kind()
@@ -71,7 +73,8 @@ class BagReader:
 
     def messages(self, topics: Collection[str] | None = None) -> Iterator[Message]:
         """Messages of the topics (of all, where None) in the order of recording."""
-        wanted: list[Connection] = [c for c in self._reader.connections if topics is None or c.topic in topics]
+        wanted: list[Connection] = [
+            c for c in self._reader.connections if topics is None or c.topic in topics]
         if not wanted:
             return
         count = 0
@@ -81,12 +84,26 @@ class BagReader:
                 yield Message(connection.topic, connection.msgtype, log_ns, raw)
         expected = sum(connection.msgcount for connection in wanted)
         if count < expected:
-            raise BagError(f'{self.path}: cut short: it holds {count} of the {expected} messages it announces')
+            raise BagError(f'{self.path}: cut short: it holds {count} of the {expected} messages it '
+                           'announces')
 
     def decode(self, message: Message) -> Any:
         """The message as an object with the fields of its type (ROS 1 and ROS 2 alike)."""
         with self._faults():
             return self._reader.deserialize(message.raw, message.msgtype)
+
+    def stamp_ns(self, message: Message) -> int | None:
+        """The header's stamp without decoding the rest; None for a type without a header."""
+        if message.msgtype not in self._stamped:
+            fields = self._reader.typestore.fielddefs[message.msgtype][1]
+            self._stamped[message.msgtype] = bool(fields) and fields[0][1][1] == 'std_msgs/msg/Header'
+        if not self._stamped[message.msgtype]:
+            return None
+        # CDR: 4 bytes of encapsulation (their second says the byte order); ROS 1: a sequence number.
+        order = '<' if not self._reader.is2 or message.raw[1] & 1 else '>'
+        with self._faults():
+            seconds, nanoseconds = struct.unpack_from(order + 'iI', message.raw, 4)
+        return seconds * 10 ** 9 + nanoseconds
 
     @contextmanager
     def _faults(self) -> Iterator[None]:
@@ -109,8 +126,11 @@ class BagReader:
             raise BagError(f'{path}: no such file or folder')
         if path.is_dir():
             if not (path / 'metadata.yaml').is_file():
-                raise BagError(f'{path}: not a ROS 2 bag folder: it has no metadata.yaml (give the .mcap or .db3 '
+                raise BagError(f'{path}: not a ROS 2 bag folder: it has no metadata.yaml (give the .mcap or '
+                               '.db3 '
                                'file itself, or restore it with `ros2 bag reindex`)')
+            for file in path.glob('*.db3'):
+                _check_whole_sqlite(file)
             return
         try:
             with path.open('rb') as file:
@@ -122,5 +142,18 @@ class BagReader:
         kind = next((suffix for suffix, magic in _MAGIC.items() if start.startswith(magic)), None)
         if kind is None:
             raise BagError(f'{path}: not a bag (neither ROS 1, mcap nor sqlite3 by its first bytes)')
+        if kind == '.db3':
+            _check_whole_sqlite(path)
         if path.suffix != kind:
             raise BagError(f'{path}: holds {kind[1:]} data; rename it to end in {kind}')
+
+
+def _check_whole_sqlite(path: Path) -> None:
+    """Refuse a file shorter than its header says: sqlite reads on until it needs what is missing."""
+    with path.open('rb') as file:
+        start = file.read(100)
+    if len(start) == 100 and start[24:28] == start[92:96]:      # the page count is up to date
+        page = int.from_bytes(start[16:18], 'big')
+        expected = (65536 if page == 1 else page) * int.from_bytes(start[28:32], 'big')
+        if path.stat().st_size < expected:
+            raise BagError(f'{path}: cut short: {path.stat().st_size} of {expected} bytes')

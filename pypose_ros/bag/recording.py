@@ -23,8 +23,8 @@ class Series:
     """
 
     topic: str
-    stamps_ns: NDArray[np.int64]
-    log_ns: NDArray[np.int64]
+    stamps_ns: NDArray[np.int64] = field(repr=False)
+    log_ns: NDArray[np.int64] = field(repr=False)
     frames: list[str]
 
 
@@ -51,6 +51,8 @@ class PoseSeries(Series):
     child_frames: list[str]
     poses: NDArray[np.float64] = field(repr=False)
     covariances: NDArray[np.float64] = field(repr=False)
+    has_covariance: bool
+    """Whether the type carries one (PoseStamped does not)."""
 
 
 @dataclass
@@ -140,7 +142,7 @@ def _series(topic: str, msgtype: str, stamps, logs, rows, frames, children) -> S
                          covariances=data[:, 10:].reshape(-1, 3, 9))
     if msgtype == BIAS:
         return BiasSeries(**common, biases=data[:, :6], covariances=data[:, 6:].reshape(-1, 6, 6))
-    common['child_frames'] = sorted(children)
+    common |= {'child_frames': sorted(children), 'has_covariance': msgtype != POSE_STAMPED}
     if msgtype == ODOMETRY:
         return OdometrySeries(**common, poses=data[:, :7], covariances=data[:, 13:49].reshape(-1, 6, 6),
                               twists=data[:, 7:13], twist_covariances=data[:, 49:].reshape(-1, 6, 6))

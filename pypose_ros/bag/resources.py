@@ -10,7 +10,8 @@ _CHECKOUT = Path(__file__).resolve().parents[2]
 
 def resource(relative: str) -> Path:
     """`msg/ImuBias.msg`, `config/euroc.yaml`: from the checkout, the wheel's data or the ament index."""
-    prefixes = [Path(sys.prefix), *map(Path, filter(None, os.environ.get('AMENT_PREFIX_PATH', '').split(':')))]
+    overlay = os.environ.get('AMENT_PREFIX_PATH', '').split(':')
+    prefixes = map(Path, [sys.prefix, *filter(None, overlay)])
     for folder in (_CHECKOUT, *(prefix / 'share' / 'pypose_ros' for prefix in prefixes)):
         if (folder / relative).is_file():
             return folder / relative

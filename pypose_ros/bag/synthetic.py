@@ -127,7 +127,7 @@ def motion(t: NDArray, config: FlightConfig) -> Motion:
     return Motion(np.hstack([position, quaternions]), velocity, acceleration, omega)
 
 
-def fly(config: FlightConfig = FlightConfig()) -> Flight:     # noqa: B008 (frozen)
+def fly(config: FlightConfig = FlightConfig()) -> Flight:
     """Make the flight.
 
     A sample is the truth at its stamp, plus the bias, plus white noise of density / sqrt(dt); the bias
@@ -160,7 +160,7 @@ def fly(config: FlightConfig = FlightConfig()) -> Flight:     # noqa: B008 (froz
                   stamps[chosen] + round(config.correction_delay * 1e9), corrections, np.diag(sigma ** 2))
 
 
-def write_flight(path: str | Path, config: FlightConfig = FlightConfig(), *,     # noqa: B008 (frozen)
+def write_flight(path: str | Path, config: FlightConfig = FlightConfig(), *,
                  overwrite: bool = False) -> Flight:
     """Make a flight and write it as a bag: IMU, corrections, ground truth with velocity, true bias."""
     flight = fly(config)

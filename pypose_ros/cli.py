@@ -1,0 +1,85 @@
+"""The command `pypose-ros`. Exit codes: 0 done, 1 ran and a check failed, 2 unusable input (one line).
+
+Each command's code is imported when it runs, so that `--help` stays instant.
+"""
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    from pypose_ros.bag.errors import BagError
+    try:
+        return options.run(options)
+    except BagError as error:
+        print(f'pypose-ros: {error}', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print('pypose-ros: interrupted', file=sys.stderr)
+        return 130
+    except BrokenPipeError:     # `pypose-ros validate BAG | head`
+        sys.stderr.close()
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog='pypose-ros', description='Evaluate pypose_ros on recordings.')
+    commands = parser.add_subparsers(required=True, metavar='COMMAND')
+
+    command = commands.add_parser('convert', help='make a bag of a dataset')
+    kinds = command.add_subparsers(required=True, metavar='DATASET')
+    euroc = kinds.add_parser('euroc', help='a EuRoC MAV sequence')
+    euroc.add_argument('folder', help='the sequence (with mav0/, or imu0.csv and ground truth)')
+    euroc.add_argument('out', help='OUT.mcap, or a folder to make')
+    euroc.add_argument('--overwrite', action='store_true', help='replace an existing OUT')
+    euroc.set_defaults(run=_convert_euroc)
+
+    command = commands.add_parser('validate', help='examine a bag: rates, stamps, frames, units, covariances')
+    command.add_argument('bag', help='ROS 2 (.mcap, .db3, folder) or ROS 1 (.bag)')
+    command.add_argument('--json', action='store_true', help='print JSON instead of a table')
+    command.set_defaults(run=_validate)
+
+    command = commands.add_parser('evaluate', help='ATE and RPE of a trajectory against ground truth')
+    command.add_argument('estimate', help='TUM file')
+    command.add_argument('truth', help='TUM file')
+    command.add_argument('--max-difference', type=float, default=0.01, metavar='S',
+                         help='seconds between stamps that belong together (default 0.01)')
+    command.add_argument('--interpolate', action='store_true',
+                         help='interpolate the ground truth at the estimate\'s stamps')
+    command.add_argument('--delta', type=float, default=1.0, help='of the relative error (default 1)')
+    command.add_argument('--unit', choices=('seconds', 'frames', 'metres'), default='seconds',
+                         help='of --delta (default seconds)')
+    command.add_argument('--json', action='store_true', help='print JSON instead of a table')
+    command.set_defaults(run=_evaluate)
+    return parser
+
+
+def _convert_euroc(options) -> int:
+    from pypose_ros.bag.euroc import convert_euroc
+    counts = convert_euroc(options.folder, options.out, overwrite=options.overwrite)
+    for topic, count in sorted(counts.items()):
+        print(f'{count:8d}  {topic}')
+    print(f'wrote {options.out}')
+    return 0
+
+
+def _validate(options) -> int:
+    from pypose_ros.bag.validate import validate_bag
+    report = validate_bag(options.bag)
+    print(json.dumps(report.as_dict(), indent=2, allow_nan=False) if options.json else report.text())
+    return 0 if report.ok else 1
+
+
+def _evaluate(options) -> int:
+    from pypose_ros.bag.compare import compare_files
+    comparison = compare_files(options.estimate, options.truth, max_difference=options.max_difference,
+                               interpolate=options.interpolate, delta=options.delta, unit=options.unit)
+    print(json.dumps(comparison.as_dict(), indent=2, allow_nan=False) if options.json else comparison.text())
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
