@@ -27,7 +27,8 @@ class Keyframe:
     state: np.ndarray
     """(16,) NavState."""
     row: np.ndarray | None
-    """(296,) preintegrated samples since the keyframe before; None at the first."""
+    """(296,) preintegrated samples since the keyframe before; None at the very first. At the first of the
+    window it is part of the prior, and kept for those who publish it."""
     samples: int = 0
     """How many intervals between IMU samples went into `row`."""
     poses: list[Correction] = field(default_factory=list)
@@ -187,7 +188,6 @@ class FixedLagWindow:
             return []
         self._prior = job.prior
         gone, self.keyframes = self.keyframes[:job.marginalized], self.keyframes[job.marginalized:]
-        self.first.row = None
         return gone
 
 
