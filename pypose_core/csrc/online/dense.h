@@ -21,14 +21,11 @@ inline void multiply(const double* A, const double* B, double* C) {
 // S = J P J^T with J (M x N) and P (N x N).
 template <int M, int N>
 inline void congruence(const double* J, const double* P, double* S) {
-  double JP[M * N];
+  double JP[M * N], Jt[N * M];
   multiply<M, N, N>(J, P, JP);
   for (int i = 0; i < M; ++i)
-    for (int j = 0; j < M; ++j) {
-      double s = 0;
-      for (int k = 0; k < N; ++k) s += JP[N * i + k] * J[N * j + k];
-      S[M * i + j] = s;
-    }
+    for (int j = 0; j < N; ++j) Jt[M * j + i] = J[N * i + j];   // products of rows vectorize, dot products don't
+  multiply<M, N, M>(JP, Jt, S);
 }
 
 // Lower Cholesky factor of a symmetric N x N matrix, in place (upper triangle untouched).
