@@ -262,19 +262,29 @@ def _solve_reference(problem: WindowProblem) -> WindowSolution:
                 step = -torch.cholesky_solve(gradient[:, None], factor)[:, 0]
                 trial = retract(states, step.reshape(-1, DOF))
                 trial_value = cost(problem, trial)
+                # A promise below the tolerance is the minimum, whatever rounding says of the trial.
+                promised = -0.5 * float(gradient @ step)
+                if promised <= problem.tolerance * abs(float(value)) + 1e-12:
+                    status = SolveStatus.CONVERGED
                 accepted = bool(trial_value <= value)
+                if status is SolveStatus.CONVERGED:
+                    break
             damping = (0.0 if damping < 1e-5 else damping / 10) if accepted else max(10 * damping, 1e-6)
         if not accepted:
-            status = SolveStatus.SINGULAR if singular else SolveStatus.NO_DECREASE
+            if status is not SolveStatus.CONVERGED:
+                status = SolveStatus.SINGULAR if singular else SolveStatus.NO_DECREASE
             break
         decrease, states, value = value - trial_value, trial, trial_value
         if decrease <= problem.tolerance * value.abs() + 1e-12:
             status = SolveStatus.CONVERGED
+        if status is SolveStatus.CONVERGED:
             break
     information, _ = normal_equations(problem, states)
     factor, singular = torch.linalg.cholesky_ex(information)
     if singular:
-        status = SolveStatus.SINGULAR
+        return WindowSolution(states, states.new_full((DOF, DOF), torch.nan), SolveStatus.SINGULAR, iteration,
+                              initial, float(value))
+    # The last keyframe is eliminated last, so its block of the factor holds its marginal.
     covariance = torch.cholesky_inverse(factor[-DOF:, -DOF:])
     return WindowSolution(states, covariance, status, iteration, initial, float(value))
 

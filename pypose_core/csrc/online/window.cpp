@@ -182,13 +182,17 @@ Window::Result Window::solve(double* states, double* covariance, int max_iterati
     }
     ++result.iterations;
     linearize(states, false);
-    bool accepted = false, singular = false;
+    bool accepted = false, singular = false, minimal = false;
     double trial_value = value;
-    while (!accepted && damping <= 1e6) {
+    while (!accepted && !minimal && damping <= 1e6) {
       singular = factor_.factorize(H_.data(), n_, first_, damping) >= 0;
       if (!singular) {
         for (int i = 0; i < n_; ++i) step[i] = -g_[i];
         factor_.solve(step.data());
+        // A promise below the tolerance is the minimum, whatever rounding says of the trial.
+        double promised = 0;
+        for (int i = 0; i < n_; ++i) promised -= 0.5 * g_[i] * step[i];
+        minimal = promised <= tolerance * std::abs(value) + 1e-12;
         for (int64_t k = 0; k < view_.keyframes; ++k)
           retract(state(states, k), step.data() + kDof * k, trial.data() + nav_state::kSize * k);
         trial_value = cost(trial.data());
@@ -196,17 +200,16 @@ Window::Result Window::solve(double* states, double* covariance, int max_iterati
       }
       damping = accepted ? (damping < 1e-5 ? 0.0 : damping / 10) : std::max(10 * damping, 1e-6);
     }
+    if (minimal) result.status = kConverged;
     if (!accepted) {
-      result.status = singular ? kSingular : kNoDecrease;
+      if (!minimal) result.status = singular ? kSingular : kNoDecrease;
       break;
     }
     const double decrease = value - trial_value;
     value = trial_value;
     std::copy(trial.begin(), trial.end(), states);
-    if (decrease <= tolerance * std::abs(value) + 1e-12) {
-      result.status = kConverged;
-      break;
-    }
+    if (decrease <= tolerance * std::abs(value) + 1e-12) result.status = kConverged;
+    if (result.status == kConverged) break;
   }
   result.cost_final = value;
   linearize(states, false);
