@@ -22,3 +22,13 @@ def data() -> Path:
     if not folder.is_dir():
         pytest.skip(f'no real recordings: {folder} is absent (set PYPOSE_DATA)')
     return folder
+
+
+@pytest.fixture
+def rig():
+    """The node under test and its peer, see node_rig.py; `rig.start(**params)` starts the node."""
+    from node_rig import Rig, reserved_domain  # after the environment above is set
+    with reserved_domain() as domain:
+        made = Rig(domain)
+        yield made
+        made.close()

@@ -1,0 +1,112 @@
+"""Publishers, subscriptions, services and timers of a node, made alike and destroyed together.
+
+Public endpoints can be given another QoS by parameters (`qos_overrides.<topic>.<kind>.<policy>`), and a
+peer whose QoS does not fit is named in the log together with what to do about it.
+"""
+import copy
+from collections.abc import Callable
+
+from rclpy.clock import Clock, ClockType
+from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
+from rclpy.qos import QoSCompatibility, QoSPolicyKind, QoSProfile, qos_check_compatible
+from rclpy.qos_overriding_options import QoSOverridingOptions
+
+_OVERRIDABLE = (
+    QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY, QoSPolicyKind.DURABILITY)
+
+
+def describe(profile: QoSProfile) -> str:
+    return f'{profile.reliability.name.lower()}, {profile.durability.name.lower()}'
+
+
+def incompatibility(topic: str, ours: QoSProfile, peers, *, publishing: bool) -> list[str]:
+    """A sentence for each peer (a TopicEndpointInfo) that cannot talk to our endpoint, with the fix."""
+    sentences = []
+    mine, other = ('publisher', 'subscription') if publishing else ('subscription', 'publisher')
+    for peer in peers:
+        theirs = peer.qos_profile
+        offered, requested = (ours, theirs) if publishing else (theirs, ours)
+        compatibility, _ = qos_check_compatible(offered, requested)
+        if compatibility == QoSCompatibility.OK:
+            continue
+        policy = 'reliability' if offered.reliability.name == 'BEST_EFFORT' != requested.reliability.name \
+            else 'durability'
+        wanted = getattr(requested if publishing else offered, policy).name.lower()
+        node = f'{peer.node_namespace.rstrip("/")}/{peer.node_name}'
+        sentences.append(
+            f'{topic}: our {mine} ({describe(ours)}) and the {other} of {node} ({describe(theirs)}) do not '
+            f'fit: no message will pass. Either let {node} use {policy} '
+            f'{getattr(ours, policy).name.lower()}, or set our parameter '
+            f'qos_overrides.{topic}.{mine}.{policy}: {wanted}')
+    return sentences
+
+
+class Endpoints:
+    """What a node has made; `destroy` undoes all of it."""
+
+    def __init__(self, node):
+        self._node = node
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._undo: list[Callable[[], object]] = []
+
+    def publisher(self, kind: type, topic: str, profile: QoSProfile):
+        """A publisher that is silent while the node is not active."""
+        return self._publisher(self._node.create_lifecycle_publisher,
+                               self._node.destroy_lifecycle_publisher, kind, topic, profile)
+
+    def steady_publisher(self, kind: type, topic: str, profile: QoSProfile):
+        """A publisher that works in every state: for diagnostics."""
+        return self._publisher(self._node.create_publisher, self._node.destroy_publisher,
+                               kind, topic, profile)
+
+    def _publisher(self, create: Callable, destroy: Callable, kind: type, topic: str,
+                   profile: QoSProfile):
+        # A copy: rclpy writes overrides into the profile that it is given.
+        profile = copy.copy(profile)
+        resolved = self._node.resolve_topic_name(topic)
+
+        def report(_event) -> None:
+            peers = self._node.get_subscriptions_info_by_topic(resolved)
+            self._report(resolved, profile, peers, publishing=True)
+
+        publisher = create(kind, topic, profile, qos_overriding_options=self._overriding(topic),
+                           event_callbacks=PublisherEventCallbacks(incompatible_qos=report))
+        self._undo.append(lambda: destroy(publisher))
+        return publisher
+
+    def subscription(self, kind: type, topic: str, callback: Callable, profile: QoSProfile, *,
+                     raw: bool = False):
+        """A subscription; `raw` ones give the callback the serialized bytes."""
+        profile = copy.copy(profile)
+        resolved = self._node.resolve_topic_name(topic)
+
+        def report(_event) -> None:
+            peers = self._node.get_publishers_info_by_topic(resolved)
+            self._report(resolved, profile, peers, publishing=False)
+
+        subscription = self._node.create_subscription(
+            kind, topic, callback, profile, raw=raw, qos_overriding_options=self._overriding(topic),
+            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=report))
+        self._undo.append(lambda: self._node.destroy_subscription(subscription))
+        return subscription
+
+    def service(self, kind: type, name: str, callback: Callable) -> None:
+        service = self._node.create_service(kind, name, callback)
+        self._undo.append(lambda: self._node.destroy_service(service))
+
+    def timer(self, period: float, callback: Callable[[], None]) -> None:
+        """Every `period` seconds of the steady clock, whatever a simulated clock does."""
+        timer = self._node.create_timer(period, callback, clock=self._steady)
+        self._undo.append(lambda: self._node.destroy_timer(timer))
+
+    def destroy(self) -> None:
+        while self._undo:
+            self._undo.pop()()
+
+    def _report(self, topic: str, profile: QoSProfile, peers, *, publishing: bool) -> None:
+        for sentence in incompatibility(topic, profile, peers, publishing=publishing):
+            self._node.get_logger().error(sentence)
+
+    @staticmethod
+    def _overriding(topic: str) -> QoSOverridingOptions | None:
+        return None if topic.startswith(('~', '/')) else QoSOverridingOptions(policy_kinds=_OVERRIDABLE)

@@ -1,0 +1,86 @@
+"""The main program of a node: executor, signals, orderly end."""
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.experimental.events_executor import EventsExecutor
+from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.signals import SignalHandlerOptions
+from rclpy.task import Future
+
+FOREVER = 1e8           # s; without a timeout the EventsExecutor of Jazzy and Kilted spins idly
+CRASH_LIMIT = 100       # exceptions in callbacks within a second that mean that nothing works any more
+
+
+class Spinner:
+    """Runs callbacks in a thread of its own.
+
+    The main thread stays free for signals: the EventsExecutor waits in C++, where a Python signal handler
+    would not be reached. An exception in a callback is logged and the rest goes on.
+    """
+
+    def __init__(self, node, kind: str):
+        self._node = node
+        executor = EventsExecutor if kind == 'events' else SingleThreadedExecutor
+        self._executor = executor(context=node.context)
+        self._executor.add_node(node)
+        self._done = Future()
+        self._thread = threading.Thread(target=self._run, name='callbacks')
+        self.failed = threading.Event()
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Returns when the callback that runs has ended."""
+        self._done.set_result(None)
+        self._executor.wake()
+        self._thread.join()
+        self._executor.shutdown()
+
+    def _run(self) -> None:
+        crashes = []
+        while not self._done.done():
+            try:
+                self._executor.spin_until_future_complete(self._done, timeout_sec=FOREVER)
+            except ExternalShutdownException:
+                return
+            except Exception as error:
+                self._node.get_logger().error(f'{error!r} in a callback\n{traceback.format_exc()}')
+                crashes = [t for t in crashes if t > time.monotonic() - 1.0] + [time.monotonic()]
+                if len(crashes) > CRASH_LIMIT:
+                    self.failed.set()
+                    return
+
+
+def run(make: Callable, args: list[str] | None = None) -> int:
+    """Run the node that `make()` returns until SIGINT or SIGTERM; the process's exit code.
+
+    Args:
+        make: constructs a LifecycleNode; rclpy is initialized by then.
+        args: command line without the program's name, None = the process's own.
+    """
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    node = make()
+    try:
+        spinner = Spinner(node, node.get_parameter('executor').value)
+        if (node.get_parameter('autostart').value
+                and node.trigger_configure() == TransitionCallbackReturn.SUCCESS):
+            node.trigger_activate()
+        spinner.start()
+        while not ended.wait(0.5) and not spinner.failed.is_set():
+            pass
+        spinner.stop()
+        if node.state in ('active', 'inactive', 'unconfigured'):
+            node.trigger_shutdown()     # the transition that says good-bye: outputs off, files saved
+        return 1 if spinner.failed.is_set() else 0
+    finally:
+        node.destroy_node()
+        rclpy.try_shutdown()
