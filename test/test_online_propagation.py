@@ -1,4 +1,5 @@
 """IMU-rate propagation: native code equals the reference, and both are the motion."""
+
 import numpy as np
 import pytest
 import torch
@@ -8,17 +9,36 @@ from pypose_core.inertial import ImuNoise
 from pypose_core.online import ImuSmootherConfig, propagation_reference
 from pypose_core.online.imu_buffer import ImuBuffer
 from pypose_core.online.packed import COVARIANCE, JACOBIAN, Workspace
-from pypose_core.online.propagation import FINE, SAMPLE_NOT_FINITE, TOO_FAST, ImuPropagator, integrate, predict
+from pypose_core.online.propagation import (
+    FINE,
+    SAMPLE_NOT_FINITE,
+    TOO_FAST,
+    ImuPropagator,
+    integrate,
+    predict,
+)
 
-NOISE = ImuNoise(gyroscope_noise_density=1e-3, accelerometer_noise_density=1e-2, gyroscope_random_walk=1e-4,
-                 accelerometer_random_walk=1e-3, integration_sigma=1e-5)
+NOISE = ImuNoise(
+    gyroscope_noise_density=1e-3,
+    accelerometer_noise_density=1e-2,
+    gyroscope_random_walk=1e-4,
+    accelerometer_random_walk=1e-3,
+    integration_sigma=1e-5,
+)
 CONFIG = ImuSmootherConfig(noise=NOISE, gravity=9.81, max_imu_gap=0.05)
 EXTRINSIC = np.concatenate([[0.3, -0.2, 0.1], Rotation.from_euler('xyz', [0.1, 0.2, -0.3]).as_quat()])
 
 
 def random_state(rng) -> np.ndarray:
-    return np.concatenate([rng.normal(size=3), Rotation.random(random_state=3).as_quat(), rng.normal(size=3),
-                           0.01 * rng.normal(size=3), 0.1 * rng.normal(size=3)])
+    return np.concatenate(
+        [
+            rng.normal(size=3),
+            Rotation.random(random_state=3).as_quat(),
+            rng.normal(size=3),
+            0.01 * rng.normal(size=3),
+            0.1 * rng.normal(size=3),
+        ]
+    )
 
 
 def noise_vector() -> torch.Tensor:
@@ -26,7 +46,9 @@ def noise_vector() -> torch.Tensor:
 
 
 def pieces_of(rng, count: int, dt: float = 0.005) -> torch.Tensor:
-    return torch.from_numpy(np.column_stack([np.full(count, dt), rng.normal(size=(count, 3)), 5 * rng.normal(size=(count, 3))]))
+    return torch.from_numpy(
+        np.column_stack([np.full(count, dt), rng.normal(size=(count, 3)), 5 * rng.normal(size=(count, 3))])
+    )
 
 
 @pytest.mark.parametrize('dt', [0.005, 0.2], ids=['regular', 'gap'])
@@ -57,7 +79,10 @@ def test_a_gap_inflates_the_covariance():
     usual = pieces_of(rng, 20, 0.005)
     gap = usual[:1].clone()
     gap[0, 0] = usual[:, 0].sum()
-    grown = [integrate(pieces, np.zeros(6), noise_vector())[COVARIANCE].reshape(15, 15).diagonal() for pieces in (usual, gap)]
+    grown = [
+        integrate(pieces, np.zeros(6), noise_vector())[COVARIANCE].reshape(15, 15).diagonal()
+        for pieces in (usual, gap)
+    ]
     assert (grown[1][:9] > 10 * grown[0][:9]).all()
 
 
@@ -84,12 +109,16 @@ def test_a_turn_under_gravity_stays_at_rest():
     row = integrate(buffer.interval(10**9, 10**9 + count * 5_000_000), np.zeros(6), noise_vector())
     state = predict(np.array([0, 0, 0, 0, 0, 0, 1.0] + [0] * 9), row, 9.81)
     np.testing.assert_allclose(state[7:10], 0, atol=2e-4)
-    np.testing.assert_allclose(Rotation.from_quat(state[3:7]).as_matrix(), Rotation.from_rotvec(rate * count * dt).as_matrix(), atol=1e-9)
+    np.testing.assert_allclose(
+        Rotation.from_quat(state[3:7]).as_matrix(),
+        Rotation.from_rotvec(rate * count * dt).as_matrix(),
+        atol=1e-9,
+    )
 
 
 def test_an_interval_integrates_as_its_parts():
     rng = np.random.default_rng(4)
-    buffer = ImuBuffer(capacity=8)                  # grows and compacts on the way
+    buffer = ImuBuffer(capacity=8)  # grows and compacts on the way
     stamps = 10**9 + np.cumsum(rng.integers(4_000_000, 6_000_000, size=50))
     for stamp in stamps:
         buffer.append(int(stamp), rng.normal(size=6))
@@ -99,14 +128,20 @@ def test_an_interval_integrates_as_its_parts():
     for stamp in (middle, int(stamps[25])):
         half = predict(state, integrate(buffer.interval(begin, stamp), state[10:], noise_vector()), 9.81)
         both = predict(half, integrate(buffer.interval(stamp, end), state[10:], noise_vector()), 9.81)
-        np.testing.assert_allclose(both, whole, atol=2e-5)      # the split interval is linear, not constant
+        np.testing.assert_allclose(both, whole, atol=2e-5)  # the split interval is linear, not constant
     assert float(buffer.interval(begin, end)[:, 0].sum()) == pytest.approx((end - begin) * 1e-9, abs=1e-12)
 
 
 def test_the_twist_is_that_of_the_lever_arm():
-    propagator = ImuPropagator(CONFIG, np.array([1.0, 0, 0, 0, 0, 0, 1.0]))       # the base 1 m ahead of the IMU
+    propagator = ImuPropagator(CONFIG, np.array([1.0, 0, 0, 0, 0, 0, 1.0]))  # the base 1 m ahead of the IMU
     state = np.array([0, 0, 0, 0, 0, 0, 1.0, 0.5, 0, 0] + [0] * 6)
-    propagator.anchor(state, 1e-6 * np.eye(15), torch.zeros(0, 7, dtype=torch.float64), np.array([0, 0, 2.0, 0, 0, 9.81]), 0.005)
+    propagator.anchor(
+        state,
+        1e-6 * np.eye(15),
+        torch.zeros(0, 7, dtype=torch.float64),
+        np.array([0, 0, 2.0, 0, 0, 9.81]),
+        0.005,
+    )
     np.testing.assert_allclose(propagator.values[Workspace.LINEAR], [0.5, 2.0, 0.0])
     np.testing.assert_allclose(propagator.values[Workspace.ANGULAR], [0, 0, 2.0])
     np.testing.assert_allclose(propagator.values[Workspace.POSE], [1, 0, 0, 0, 0, 0, 1])
@@ -127,16 +162,26 @@ def test_covariances_are_those_of_sampled_errors():
     linear = R_imu_base.inv().apply(R.inv().apply(state[7:10] + errors[:, 3:6]) + np.cross(rate, lever))
     base = Rotation.from_quat(propagator.values[Workspace.POSE][3:])
     about_fixed_axes = ((R * R_imu_base) * base.inv()).as_rotvec()
-    for part, samples in ((Workspace.POSE_COVARIANCE, np.hstack([position, about_fixed_axes])),
-                          (Workspace.TWIST_COVARIANCE, np.hstack([linear, R_imu_base.inv().apply(rate)]))):
+    for part, samples in (
+        (Workspace.POSE_COVARIANCE, np.hstack([position, about_fixed_axes])),
+        (Workspace.TWIST_COVARIANCE, np.hstack([linear, R_imu_base.inv().apply(rate)])),
+    ):
         expected = np.cov(samples.T)
-        np.testing.assert_allclose(propagator.values[part].reshape(6, 6), expected, rtol=0, atol=0.05 * np.abs(expected).max())
+        np.testing.assert_allclose(
+            propagator.values[part].reshape(6, 6), expected, rtol=0, atol=0.05 * np.abs(expected).max()
+        )
 
 
 def test_a_bad_sample_changes_nothing_and_speed_is_watched():
     propagator = ImuPropagator(CONFIG, EXTRINSIC)
     state = np.array([0, 0, 0, 0, 0, 0, 1.0] + [0] * 9)
-    propagator.anchor(state, 1e-6 * np.eye(15), torch.zeros(0, 7, dtype=torch.float64), np.array([0, 0, 0, 0, 0, 9.81]), 0.005)
+    propagator.anchor(
+        state,
+        1e-6 * np.eye(15),
+        torch.zeros(0, 7, dtype=torch.float64),
+        np.array([0, 0, 0, 0, 0, 9.81]),
+        0.005,
+    )
     before = propagator.values.copy()
     assert propagator.advance(np.array([0, np.nan, 0, 0, 0, 9.81]), 0.005) == SAMPLE_NOT_FINITE
     np.testing.assert_array_equal(propagator.values, before)

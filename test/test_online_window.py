@@ -1,4 +1,5 @@
 """The fixed-lag window: native code equals the reference, and both are least squares."""
+
 from dataclasses import replace
 
 import pytest
@@ -12,8 +13,12 @@ from pypose_core.online.propagation import integrate, predict
 from pypose_core.online.window import DOF, KERNELS, SolveStatus, WindowProblem, marginalize, retract, solve
 
 GRAVITY = 9.81
-NOISE = ImuNoise(gyroscope_noise_density=1e-3, accelerometer_noise_density=1e-2, gyroscope_random_walk=1e-4,
-                 accelerometer_random_walk=1e-3)
+NOISE = ImuNoise(
+    gyroscope_noise_density=1e-3,
+    accelerometer_noise_density=1e-2,
+    gyroscope_random_walk=1e-4,
+    accelerometer_random_walk=1e-3,
+)
 
 
 def random_problem(seed: int = 0, keyframes: int = 5, kernel: str = 'none') -> WindowProblem:
@@ -27,7 +32,9 @@ def random_problem(seed: int = 0, keyframes: int = 5, kernel: str = 'none') -> W
     state = torch.cat([normal(3), so3.exp(normal(3)), normal(3), 0.01 * normal(3), 0.1 * normal(3)])
     states, rows = [state], []
     for _ in range(keyframes - 1):
-        pieces = torch.cat([torch.full((20, 1), 0.01, dtype=torch.float64), normal(20, 3), 3 * normal(20, 3)], 1)
+        pieces = torch.cat(
+            [torch.full((20, 1), 0.01, dtype=torch.float64), normal(20, 3), 3 * normal(20, 3)], 1
+        )
         rows.append(torch.from_numpy(integrate(pieces, states[-1][10:].numpy(), noise)))
         states.append(torch.from_numpy(predict(states[-1].numpy(), rows[-1].numpy(), GRAVITY)))
     truth = torch.stack(states)
@@ -37,25 +44,43 @@ def random_problem(seed: int = 0, keyframes: int = 5, kernel: str = 'none') -> W
     measured = retract(truth, 0.02 * normal(keyframes, DOF))
     earlier, later = truth[relative_index[:, 0]], truth[relative_index[:, 1]]
     to_body = so3.inv(earlier[:, 3:7])
-    relative = torch.cat([so3.act(to_body, later[:, :3] - earlier[:, :3]) + 0.02 * normal(2, 3),
-                          so3.mul(so3.mul(to_body, later[:, 3:7]), so3.exp(0.02 * normal(2, 3)))], 1)
+    relative = torch.cat(
+        [
+            so3.act(to_body, later[:, :3] - earlier[:, :3]) + 0.02 * normal(2, 3),
+            so3.mul(so3.mul(to_body, later[:, 3:7]), so3.exp(0.02 * normal(2, 3))),
+        ],
+        1,
+    )
     information = torch.diag(torch.tensor([100.0] * 3 + [50.0] * 3, dtype=torch.float64))
     return WindowProblem(
-        states=retract(truth, 0.05 * normal(keyframes, DOF)), imu=torch.stack(rows), pose_index=pose_index,
-        pose=measured[pose_index][:, :7], pose_information=information.expand(len(pose_index), 6, 6),
-        relative_index=relative_index, relative=relative, relative_information=information.expand(2, 6, 6),
-        prior_states=retract(truth[:2], 0.01 * normal(2, DOF)), prior_information=prior_information,
-        prior_gradient=normal(2 * DOF), gravity=GRAVITY, kernel=KERNELS[kernel], kernel_width=2.0,
-        max_iterations=20, tolerance=1e-12)
+        states=retract(truth, 0.05 * normal(keyframes, DOF)),
+        imu=torch.stack(rows),
+        pose_index=pose_index,
+        pose=measured[pose_index][:, :7],
+        pose_information=information.expand(len(pose_index), 6, 6),
+        relative_index=relative_index,
+        relative=relative,
+        relative_information=information.expand(2, 6, 6),
+        prior_states=retract(truth[:2], 0.01 * normal(2, DOF)),
+        prior_information=prior_information,
+        prior_gradient=normal(2 * DOF),
+        gravity=GRAVITY,
+        kernel=KERNELS[kernel],
+        kernel_width=2.0,
+        max_iterations=20,
+        tolerance=1e-12,
+    )
 
 
 @pytest.fixture
 def reference(monkeypatch):
     """Calls a function with the native kernels out of the way."""
+
     def call(function, *args):
         with monkeypatch.context() as patch:
             patch.setattr(native, 'available', False)
             return function(*args)
+
     return call
 
 
@@ -106,11 +131,19 @@ def test_marginalizing_keeps_the_newest_estimate():
     states, information, gradient = marginalize(problem)
     on_pose, on_relative = problem.pose_index > 0, problem.relative_index[:, 0] > 0
     smaller = replace(
-        problem, states=problem.states[1:], imu=problem.imu[1:], pose_index=problem.pose_index[on_pose] - 1,
-        pose=problem.pose[on_pose], pose_information=problem.pose_information[on_pose],
-        relative_index=problem.relative_index[on_relative] - 1, relative=problem.relative[on_relative],
-        relative_information=problem.relative_information[on_relative], prior_states=states,
-        prior_information=information, prior_gradient=gradient)
+        problem,
+        states=problem.states[1:],
+        imu=problem.imu[1:],
+        pose_index=problem.pose_index[on_pose] - 1,
+        pose=problem.pose[on_pose],
+        pose_information=problem.pose_information[on_pose],
+        relative_index=problem.relative_index[on_relative] - 1,
+        relative=problem.relative[on_relative],
+        relative_information=problem.relative_information[on_relative],
+        prior_states=states,
+        prior_information=information,
+        prior_gradient=gradient,
+    )
     kept = solve(smaller)
     torch.testing.assert_close(kept.states, full.states[1:], rtol=0, atol=1e-6)
     torch.testing.assert_close(kept.covariance, full.covariance, rtol=1e-5, atol=1e-12)
@@ -120,16 +153,22 @@ def test_the_covariance_is_the_inverse_of_the_information():
     problem = random_problem(5)
     solution = solve(problem)
     information, _ = module.normal_equations(problem, solution.states)
-    torch.testing.assert_close(solution.covariance, torch.linalg.inv(information)[-DOF:, -DOF:], rtol=1e-6, atol=1e-12)
+    torch.testing.assert_close(
+        solution.covariance, torch.linalg.inv(information)[-DOF:, -DOF:], rtol=1e-6, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize('use_native', [True, False])
 def test_an_unconstrained_window_is_singular_not_a_crash(use_native, reference):
     problem = random_problem(0)
-    nothing = replace(problem, pose_index=problem.pose_index[:0], pose=problem.pose[:0],
-                      pose_information=problem.pose_information[:0],
-                      prior_information=torch.zeros_like(problem.prior_information),
-                      prior_gradient=torch.zeros_like(problem.prior_gradient))
+    nothing = replace(
+        problem,
+        pose_index=problem.pose_index[:0],
+        pose=problem.pose[:0],
+        pose_information=problem.pose_information[:0],
+        prior_information=torch.zeros_like(problem.prior_information),
+        prior_gradient=torch.zeros_like(problem.prior_gradient),
+    )
     status = (solve(nothing) if use_native else reference(solve, nothing)).status
     assert status == SolveStatus.SINGULAR and not status.success
 
@@ -139,8 +178,11 @@ def test_nan_is_reported_not_propagated(use_native, reference):
     problem = random_problem(0)
     states = problem.states.clone()
     states[2, 0] = torch.nan
-    solution = solve(replace(problem, states=states)) if use_native else reference(
-        solve, replace(problem, states=states))
+    solution = (
+        solve(replace(problem, states=states))
+        if use_native
+        else reference(solve, replace(problem, states=states))
+    )
     assert solution.status == SolveStatus.NOT_FINITE
 
 
@@ -149,8 +191,12 @@ def test_a_robust_kernel_bounds_the_pull_of_an_outlier():
     poses = problem.pose.clone()
     poses[2, :3] += 5.0
     clean = solve(problem).states[2, :3]
-    pulled = {kernel: float((solve(replace(problem, pose=poses, kernel=KERNELS[kernel])).states[2, :3] - clean).norm())
-              for kernel in KERNELS}
+    pulled = {
+        kernel: float(
+            (solve(replace(problem, pose=poses, kernel=KERNELS[kernel])).states[2, :3] - clean).norm()
+        )
+        for kernel in KERNELS
+    }
     assert pulled['cauchy'] < pulled['huber'] < 0.5 * pulled['none']
 
 

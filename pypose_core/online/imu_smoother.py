@@ -9,8 +9,13 @@ from pypose_core.online.config import ImuSmootherConfig
 from pypose_core.online.correction import Correction
 from pypose_core.online.fixed_lag import FixedLagWindow, Keyframe, SolveJob
 from pypose_core.online.imu_buffer import ImuBuffer
-from pypose_core.online.initialization import (STANDARD_GRAVITY, given_state, is_static, reports_in_g,
-                                               static_state)
+from pypose_core.online.initialization import (
+    STANDARD_GRAVITY,
+    given_state,
+    is_static,
+    reports_in_g,
+    static_state,
+)
 from pypose_core.online.output import ImuOutput
 from pypose_core.online.placement import placed, placed_level
 from pypose_core.online.propagation import FINE, SAMPLE_NOT_FINITE, ImuPropagator
@@ -369,8 +374,8 @@ class ImuSmoother:
     def _place(self, correction: Correction, *, level: bool) -> Verdict:
         """Move the whole estimate to a pose: the first absolute one says where the odometry frame is."""
         self._event('info', 'the first pose places the odometry frame: the estimate moves there')
-        state, covariance = self._output.state, self._output.covariance
-        state, covariance = (placed_level if level else placed)(state, covariance, correction.pose, correction.covariance)
+        state, covariance = (placed_level if level else placed)(
+            self._output.state, self._output.covariance, correction.pose, correction.covariance)
         self._placed = True
         self._pending.clear()
         self._job = None
@@ -407,7 +412,7 @@ class ImuSmoother:
         self._job = None
         self._odometry = None
         self._start(self._last_ns, state, covariance)
-        return True, 'calibrated: gyroscope bias and level are those of the last {:.1f} s'.format(config.window)
+        return True, f'calibrated: gyroscope bias and level are those of the last {config.window:.1f} s'
 
     # --- solving ---------------------------------------------------------------------------------
 
