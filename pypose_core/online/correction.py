@@ -1,5 +1,6 @@
 """Corrections from outside: checked, and brought from the base's frame and ROS covariances to the IMU's."""
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -22,7 +23,7 @@ class Correction:
     since_ns: int | None = None
     """Stamp of the earlier end of a relative correction."""
 
-    @property
+    @cached_property
     def sqrt_information(self) -> np.ndarray:
         """(6, 6) lower-triangular W with W^T W = covariance^-1."""
         return np.linalg.inv(np.linalg.cholesky(self.covariance))

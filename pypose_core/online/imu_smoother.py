@@ -9,20 +9,12 @@ from pypose_core.online.config import ImuSmootherConfig
 from pypose_core.online.correction import Correction
 from pypose_core.online.fixed_lag import FixedLagWindow, Keyframe, SolveJob
 from pypose_core.online.imu_buffer import ImuBuffer
-from pypose_core.online.initialization import (
-    STANDARD_GRAVITY,
-    given_state,
-    is_static,
-    reports_in_g,
-    static_state,
-)
+from pypose_core.online.initialization import given_state, is_static, static_state
+from pypose_core.online.initializer import Initializer, Start
 from pypose_core.online.output import ImuOutput
-from pypose_core.online.placement import placed, placed_level
+from pypose_core.online.placement import POSE, placed, placed_level
 from pypose_core.online.propagation import FINE, SAMPLE_NOT_FINITE, ImuPropagator
 from pypose_core.online.verdict import Status, Verdict
-
-UNIT_SAMPLES = 10
-"""Fewest samples by which the accelerometer's unit is recognized."""
 
 
 class ImuSmoother:
@@ -60,8 +52,7 @@ class ImuSmoother:
         self._propagator = ImuPropagator(config, corrections.inverse(self.T_base_imu))
         self._output = ImuOutput(self._propagator.values)
         self._events: list[tuple[str, str]] = []
-        self._resume: tuple[np.ndarray, np.ndarray] | None = None
-        self._accel_scale = config.accel_scale
+        self._initializer = Initializer(config)
         self._clear()
 
     # --- state -----------------------------------------------------------------------------------
@@ -85,7 +76,7 @@ class ImuSmoother:
         """Start from nothing, as after construction."""
         self._event('warning', f'reset: {reason}')
         self.counters['resets'] += 1
-        self._resume = None
+        self._initializer.place = None
         self._clear()
 
     @property
@@ -132,8 +123,9 @@ class ImuSmoother:
             self._finish(job)
         stamp_ns += self._time_offset_ns
         elapsed_ns = stamp_ns - self._last_ns
-        if self._accel_scale > 0.0 and self._accel_scale != 1.0:
-            sample = np.concatenate([sample[:3], sample[3:] * self._accel_scale])
+        scale = self._initializer.accel_scale
+        if scale != 1.0 and scale > 0.0:
+            sample = np.concatenate([sample[:3], sample[3:] * scale])
         if elapsed_ns <= 0 or not self._converged or elapsed_ns > self.config.max_imu_gap * 1e9:
             return self._add_unusual(stamp_ns, sample, orientation)
 
@@ -185,76 +177,23 @@ class ImuSmoother:
 
     def _initialize(self, stamp_ns: int, orientation: np.ndarray | None) -> None:
         """Look whether the samples so far give the first state."""
-        config = self.config.init
-        self.status = Status.COLLECTING
-        if not self._recognize_unit(stamp_ns):
+        sentence = self._initializer.recognize_unit(self._buffer, stamp_ns)
+        if sentence is not None:
+            self._event('warning', sentence)
+        found = self._initializer.look(self._buffer, stamp_ns, orientation, self._pending)
+        if not isinstance(found, Start):
+            self.status = found
             return
-        if config.mode == 'static':
-            self._initialize_static(stamp_ns)
-        elif config.mode == 'pose':
-            self._initialize_at_pose(stamp_ns)
-        elif config.mode == 'zero':
-            self._start_given(stamp_ns, np.array([0, 0, 0, 0, 0, 0, 1.0]))
-        elif orientation is None or abs(np.linalg.norm(orientation) - 1) > corrections.QUATERNION_TOLERANCE:
-            self.status = Status.AWAITING_ORIENTATION
-        else:
-            self._start_given(stamp_ns, np.concatenate([np.zeros(3), orientation]))
-
-    def _recognize_unit(self, stamp_ns: int) -> bool:
-        """Whether the accelerometer's unit is known; recognizes it from the first window."""
-        if self._accel_scale > 0:
-            return True
-        window_ns = self.config.init.window * 1e9
-        if self.config.init.mode in ('zero', 'orientation'):
-            window_ns = 0.1 * window_ns          # these start at once: look only as long as one must
-        if len(self._buffer) < UNIT_SAMPLES or stamp_ns - int(self._buffer.stamps[0]) < window_ns * 0.99:
-            return False
-        self._accel_scale = 1.0
-        if reports_in_g(self._buffer.samples):
-            self._accel_scale = STANDARD_GRAVITY
-            self._buffer.scale_accelerometer(self._accel_scale)
-            self._event('warning', 'the accelerometer reports in g: scaled to m/s^2. Set accel_scale to 9.80665 to '
-                                   'say so, or to 1 if it is wrong')
-        return True
-
-    def _initialize_static(self, stamp_ns: int) -> None:
-        config = self.config.init
-        begin_ns = stamp_ns - round(config.window * 1e9)
-        if int(self._buffer.stamps[0]) > begin_ns + self._last_dt * 1e9:
-            return
-        self._buffer.forget_before(begin_ns)
-        if not is_static(self._buffer.samples, config):
-            self.status = Status.MOVING
-            return
-        state, covariance = static_state(self._buffer.samples, config, gravity=self.config.gravity)
-        if self._resume is not None:
-            state, covariance = placed_level(state, covariance, *self._resume)
-        self._start(stamp_ns, state, covariance)
-
-    def _initialize_at_pose(self, stamp_ns: int) -> None:
-        self.status = Status.AWAITING_POSE
-        self._buffer.forget_before(stamp_ns - round(self.config.init.window * 1e9))
-        covered = [c for c in self._pending if self._buffer.covers(c.stamp_ns)]
-        if covered:
-            first = min(covered, key=lambda c: c.stamp_ns)
-            self._pending.remove(first)
-            self._correction_ns = first.stamp_ns
+        if found.correction is not None:
+            self._correction_ns = found.stamp_ns
             self._placed = True
-            self._start(first.stamp_ns, *given_state(first.pose, first.covariance, self.config.init,
-                                                     velocity_sigma=self.config.init.velocity_sigma))
-
-    def _start_given(self, stamp_ns: int, T_odom_imu: np.ndarray) -> None:
-        config = self.config.init
-        covariance = np.diag(np.repeat([config.attitude_sigma**2, config.position_sigma**2], 3))
-        if self._resume is not None:
-            T_odom_imu = np.concatenate([self._resume[0][:3], T_odom_imu[3:]])
-        self._start(stamp_ns, *given_state(T_odom_imu, covariance, config,
-                                           velocity_sigma=config.static_velocity_sigma))
+        self._start(found.stamp_ns, found.state, found.covariance)
 
     def _start(self, stamp_ns: int, state: np.ndarray, covariance: np.ndarray) -> None:
         """Begin the window at a stamp that the buffer covers, and propagate from there to the newest sample."""
         self._pending = [c for c in self._pending if c.stamp_ns > stamp_ns]
         self._window.start(stamp_ns, state, covariance)
+        self._initializer.place = None
         if self._correction_ns is None or self._correction_ns > self._last_ns:
             self._correction_ns = stamp_ns       # correction_timeout counts from here
         self._anchor(state, covariance)
@@ -271,9 +210,7 @@ class ImuSmoother:
     def _start_again(self) -> None:
         """Initialize anew, but where the estimate was: the odometry frame stays continuous."""
         if self.status.has_output:
-            pose = self._output.state[:7].copy()
-            indices = np.r_[0:3, 6:9]
-            self._resume = pose, self._output.covariance[np.ix_(indices, indices)].copy()
+            self._initializer.place = self._output.state[:7].copy(), self._output.covariance[np.ix_(POSE, POSE)]
         self._clear()
 
     def _diverged(self, reason: str) -> None:
@@ -362,7 +299,7 @@ class ImuSmoother:
     def _start_at(self, correction: Correction) -> Verdict:
         """A pose before there is a window: in mode pose it starts it, otherwise it says where to start."""
         if self.config.init.mode != 'pose':
-            self._resume = correction.pose, correction.covariance
+            self._initializer.place = correction.pose, correction.covariance
             self._placed = True
             return Verdict.ACCEPTED
         lead = (correction.stamp_ns - self._last_ns) * 1e-9
@@ -405,9 +342,8 @@ class ImuSmoother:
         samples = self._buffer.samples[np.searchsorted(self._buffer.stamps, since_ns):]
         if not is_static(samples, config):
             return False, f'the robot did not stand still for the last {config.window} s'
-        pose, indices = self._output.state[:7].copy(), np.r_[0:3, 6:9]
-        state, covariance = placed_level(*static_state(samples, config, gravity=self.config.gravity), pose,
-                                         self._output.covariance[np.ix_(indices, indices)])
+        state, covariance = placed_level(*static_state(samples, config, gravity=self.config.gravity),
+                                         self._output.state[:7], self._output.covariance[np.ix_(POSE, POSE)])
         self._pending.clear()
         self._job = None
         self._odometry = None
@@ -473,4 +409,7 @@ class ImuSmoother:
         state, covariance = self._output.state.copy(), self._output.covariance.copy()
         self._pending.clear()
         self._odometry = None
-        self._start(self._last_ns, state, covariance)
+        try:
+            self._start(self._last_ns, state, covariance)
+        except np.linalg.LinAlgError:
+            self._diverged('its covariance is not positive definite')
