@@ -54,7 +54,50 @@ def _parser() -> argparse.ArgumentParser:
                          help='of --delta (default seconds)')
     command.add_argument('--json', action='store_true', help='print JSON instead of a table')
     command.set_defaults(run=_evaluate)
+
+    command = commands.add_parser('replay', help='run a bag through the estimator and evaluate it')
+    command.add_argument('bag', help='ROS 2 (.mcap, .db3, folder) or ROS 1 (.bag), with a sensor_msgs/Imu')
+    _add_replay_options(command)
+    command.set_defaults(run=_replay)
     return parser
+
+
+def _add_replay_options(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add('--config', metavar='YAML', help='parameter file of imu_preintegration')
+    add('-p', '--param', metavar='NAME:=VALUE', action='append', default=[], help='override one parameter')
+    add('--out', metavar='DIR', help='folder of the results (default results/BAG-MODE)')
+    add('--imu-topic', metavar='TOPIC', help='default: detected')
+    add('--pose-topic', metavar='TOPIC', help='absolute corrections; `none` to do without (default: '
+                                              'detected)')
+    add('--odometry-topic', metavar='TOPIC', help='relative corrections, likewise')
+    add('--ground-truth', metavar='TOPIC_OR_TUM', help='what to compare with; `none` to do without '
+        '(default: detected)')
+    add('--corrections-from', metavar='TOPIC_OR_TUM', help='draw absolute corrections from this ground truth '
+        'instead of taking those of the bag')
+    add('--correction-rate', type=float, default=10.0, metavar='HZ', help='default 10')
+    add('--correction-sigma', type=float, nargs=2, default=(0.02, 0.5), metavar=('M', 'DEG'),
+        help='noise of drawn corrections per axis (default 0.02 0.5)')
+    add('--correction-delay', type=float, default=0.0, metavar='S',
+        help='from their stamp to their arrival (default 0)')
+    add('--seed', type=int, default=0, help='of the drawn noise (default 0)')
+
+
+def _replay_options(options):
+    from pypose_ros.bag.replay_input import ReplayOptions
+    return ReplayOptions(
+        imu_topic=options.imu_topic, pose_topic=options.pose_topic, odometry_topic=options.odometry_topic,
+        ground_truth=options.ground_truth, corrections_from=options.corrections_from,
+        correction_rate=options.correction_rate, correction_sigma=tuple(options.correction_sigma),
+        correction_delay=options.correction_delay, seed=options.seed)
+
+
+def _replay(options) -> int:
+    from pathlib import Path
+
+    from pypose_ros.bag.replay import run_offline
+    run_offline(Path(options.bag), _replay_options(options), options.config, options.param, options.out)
+    return 0
 
 
 def _convert_euroc(options) -> int:
