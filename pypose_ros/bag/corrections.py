@@ -33,8 +33,8 @@ def draw_corrections(truth: Trajectory, *, rate: float = 10.0, sigma: tuple[floa
                      seed: int = 0, delay: float = 0.0, source: str = 'ground truth') -> Corrections:
     """Corrections as a good localization would give them: truth at `rate` Hz plus white noise.
 
-    t = t_true + n_t, R = Exp(n_R) R_true, with n_t ~ N(0, sigma[0]^2 I) in metres and n_R ~ N(0, sigma[1]^2 I)
-    in degrees, both along the fixed axes; the covariance says so. For each instant of a
+    t = t_true + n_t, R = Exp(n_R) R_true, with n_t ~ N(0, sigma[0]^2 I) in metres and n_R ~
+    N(0, sigma[1]^2 I) in degrees, both along the fixed axes; the covariance says so. For each instant of a
     grid from the first pose on, the nearest pose of the truth is taken, at its own stamp.
 
     Args:

@@ -11,8 +11,8 @@ from pypose_core.metric import Trajectory
 class Estimate:
     """N outputs at the rate of the IMU, in the order of their stamps; frames as in nav_msgs/Odometry.
 
-    Shapes: poses (N, 7) T_odom_base, velocities (N, 3) and angular velocities (N, 3) in base_link, covariances
-    (N, 6, 6) in ROS order. Biases (M, 6) have stamps of their own.
+    Shapes: poses (N, 7) T_odom_base, velocities (N, 3) and angular velocities (N, 3) in base_link,
+    covariances (N, 6, 6) in ROS order. Biases (M, 6) have stamps of their own.
     """
 
     stamps_ns: NDArray[np.int64]

@@ -63,7 +63,8 @@ def replay_offline(source: ReplayInput, params: ImuPreintegrationParams, *,
                 stamps[out] = last_ns = output.stamp_ns
                 for column, value in zip(columns, (
                         output.T_odom_base, output.velocity_base, output.angular_velocity_base,
-                        output.pose_covariance, output.twist_covariance, output.bias, output.bias_covariance)):
+                        output.pose_covariance, output.twist_covariance, output.bias,
+                        output.bias_covariance)):
                     column[out] = value.reshape(-1)
                 out += 1
         smoother.solve()

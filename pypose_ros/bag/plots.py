@@ -49,20 +49,21 @@ def overview(source: ReplayInput, estimate: Estimate, evaluation: Evaluation, *,
 def panels(source: ReplayInput, estimate: Estimate, evaluation: Evaluation,
            latency_ms: tuple[NDArray, NDArray] | None = None) -> list[tuple[str, str]]:
     """(heading, SVG) of each picture of the HTML report."""
-    drawings = [('Path', (6.4, 5.2), lambda axes: draw_path(axes, source, estimate, evaluation)),
-                ('Height', (6.4, 2.6), lambda axes: draw_height(axes, source, estimate, evaluation))]
+    drawings = [('Path', (6.4, 5.6), lambda axes: draw_path(axes, source, estimate, evaluation)),
+                ('Height', (6.4, 2.7), lambda axes: draw_height(axes, source, estimate, evaluation)),
+                ('Speed', (6.4, 2.7), lambda axes: draw_speed(axes, estimate))]
     errors = evaluation.errors
     if errors is not None:
         drawings += [('Position error', (6.4, 2.9), lambda axes: draw_position_error(axes, evaluation)),
                      ('Attitude error', (6.4, 2.9), lambda axes: draw_rotation_error(axes, evaluation))]
         if errors.velocity is not None:
-            drawings.append(('Velocity error', (6.4, 2.9), lambda axes: draw_velocity_error(axes, evaluation)))
+            drawings.append(('Velocity error', (6.4, 2.9),
+                             lambda axes: draw_velocity_error(axes, evaluation)))
         if errors.pose_nees is not None:
             drawings.append(('Consistency', (6.4, 2.9), lambda axes: draw_nees(axes, evaluation)))
     else:
         drawings.append(('Standard deviation', (6.4, 2.9), lambda axes: draw_sigma(axes, estimate)))
-    drawings += [('Speed', (6.4, 2.6), lambda axes: draw_speed(axes, estimate)),
-                 ('Gyroscope bias', (6.4, 2.6), lambda axes: draw_bias(axes, source, estimate, first=0)),
+    drawings += [('Gyroscope bias', (6.4, 2.6), lambda axes: draw_bias(axes, source, estimate, first=0)),
                  ('Accelerometer bias', (6.4, 2.6), lambda axes: draw_bias(axes, source, estimate, first=3))]
     if latency_ms is not None:
         drawings.append(('Latency', (6.4, 2.9), lambda axes: draw_latency(axes, *latency_ms)))
@@ -80,7 +81,8 @@ def draw_path(axes: Axes, source: ReplayInput, estimate: Estimate, evaluation: E
     absolute = [c for c in source.corrections if c.kind == 'pose']
     if absolute:
         dots = np.vstack([c.poses for c in absolute])
-        axes.plot(*_thin(dots[:, :2]).T, '.', color=CORRECTION, ms=2.2, alpha=0.55, label='corrections', zorder=1)
+        axes.plot(*_thin(dots[:, :2]).T, '.', color=CORRECTION, ms=3, alpha=0.6, zorder=1,
+                  label='corrections')
     if source.truth is not None:
         axes.plot(*_thin(source.truth.trajectory.positions[:, :2]).T, color=TRUTH, lw=2.0, alpha=0.85,
                   label='ground truth', zorder=2)
@@ -103,27 +105,29 @@ def draw_height(axes: Axes, source: ReplayInput, estimate: Estimate, evaluation:
 
 def draw_position_error(axes: Axes, evaluation: Evaluation) -> None:
     errors = evaluation.errors
-    _draw_errors(axes, errors.estimate.seconds(), 100 * errors.position, 100 * errors.pose_sigma[:, :3], 'xyz')
-    axes.set(ylabel='cm', title='Position error, and the 3σ that the estimator claims')
+    sigma = 100 * errors.pose_sigma[:, :3]
+    _draw_errors(axes, errors.estimate.seconds(), 100 * errors.position, sigma)
+    axes.set(ylabel='cm', title='Position error (shaded: 3σ as the estimator claims it)')
 
 
 def draw_rotation_error(axes: Axes, evaluation: Evaluation) -> None:
     errors = evaluation.errors
     _draw_errors(axes, errors.estimate.seconds(), np.degrees(errors.rotation),
-                 np.degrees(errors.pose_sigma[:, 3:]), 'xyz')
-    axes.set(ylabel='degrees', title='Attitude error, likewise')
+                 np.degrees(errors.pose_sigma[:, 3:]))
+    axes.set(ylabel='degrees', title='Attitude error (shaded: 3σ)')
 
 
 def draw_velocity_error(axes: Axes, evaluation: Evaluation) -> None:
     errors = evaluation.errors
-    _draw_errors(axes, errors.estimate.seconds(), errors.velocity, errors.velocity_sigma, 'xyz')
-    axes.set(xlabel='time, s', ylabel='m/s', title='Velocity error in base_link, likewise')
+    _draw_errors(axes, errors.estimate.seconds(), errors.velocity, errors.velocity_sigma)
+    axes.set(xlabel='time, s', ylabel='m/s', title='Velocity error in base_link (shaded: 3σ)')
 
 
 def draw_nees(axes: Axes, evaluation: Evaluation) -> None:
     errors = evaluation.errors
     t = errors.estimate.seconds()
-    for found, colour, name in ((errors.pose_nees, ESTIMATE, 'pose'), (errors.velocity_nees, CORRECTION, 'velocity')):
+    for found, colour, name in ((errors.pose_nees, ESTIMATE, 'pose'),
+                                (errors.velocity_nees, CORRECTION, 'velocity')):
         if found is not None:
             axes.plot(*_thin(np.stack([t, found.values], axis=1)).T, color=colour, lw=0.8, alpha=0.9,
                       label=f'{name}: mean {found.mean:.2f} of {found.dof}')
@@ -158,7 +162,8 @@ def draw_bias(axes: Axes, source: ReplayInput, estimate: Estimate, *, first: int
         curve = np.stack([t, estimate.biases[:, first + k]], axis=1)
         axes.plot(*_thin(curve).T, color=AXES[k], label=name)
         if source.truth is not None and source.truth.bias is not None:
-            true = np.stack([(source.truth.bias_stamps_ns - origin) * 1e-9, source.truth.bias[:, first + k]], axis=1)
+            known = (source.truth.bias_stamps_ns - origin) * 1e-9
+            true = np.stack([known, source.truth.bias[:, first + k]], axis=1)
             axes.plot(*_thin(true).T, color=AXES[k], ls='--', lw=0.9, alpha=0.8)
     dashed = ' (dashed: true)' if source.truth is not None and source.truth.bias is not None else ''
     sensor, unit = (('gyroscope', 'rad/s'), ('accelerometer', 'm/s²'))[first // 3]
@@ -182,10 +187,10 @@ def draw_latency(axes: Axes, output_ms: NDArray, received_ms: NDArray) -> None:
     axes.legend(loc='lower left')
 
 
-def _draw_errors(axes: Axes, t: NDArray, errors: NDArray, sigma: NDArray, names: str) -> None:
+def _draw_errors(axes: Axes, t: NDArray, errors: NDArray, sigma: NDArray) -> None:
     bound = _thin(np.hstack([t[:, None], 3 * sigma.max(axis=1, keepdims=True)]))
     axes.fill_between(bound[:, 0], -bound[:, 1], bound[:, 1], color=BAND, alpha=0.35, lw=0)
-    for k, name in enumerate(names):
+    for k, name in enumerate('xyz'):
         axes.plot(*_thin(np.stack([t, errors[:, k]], axis=1)).T, color=AXES[k], lw=0.9, label=name)
     reach = max(np.quantile(np.abs(errors), 0.999) * 1.25, np.quantile(3 * sigma.max(axis=1), 0.9) * 1.1)
     if np.isfinite(reach) and reach > 0:

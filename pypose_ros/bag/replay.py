@@ -53,7 +53,9 @@ def run_offline(path: Path, options, config: Path | None, overrides: list[str], 
     from .evaluation import evaluate
     from .offline import replay_offline
     from .replay_input import read_input
-    from .results import run_name, write_results
+    from .results import check_folder, run_name, write_results
+    folder = Path(out) if out else Path('results') / run_name(path, 'offline')
+    check_folder(folder)
     params = load_parameters(config, overrides)
     source = read_input(path, options, base_frame=params.base_frame, extrinsic=params.extrinsic_imu_to_base)
     announce(source)
@@ -61,7 +63,6 @@ def run_offline(path: Path, options, config: Path | None, overrides: list[str], 
     with progress(events, 'replay', ' measurements') as advance:
         estimate, timing = replay_offline(source, params, progress=advance)
     evaluation = evaluate(source, estimate, mode='offline')
-    folder = Path(out) if out else Path('results') / run_name(path, 'offline')
     write_results(folder, source, estimate, evaluation,
                   dump_parameters(params, [('extrinsic_imu_to_base', source.T_base_imu.tolist())]))
     print_table(evaluation.metrics)

@@ -91,8 +91,9 @@ def read_input(path: str | Path, options: ReplayOptions, *, base_frame: str = 'b
                 source.trajectory, rate=options.correction_rate, sigma=options.correction_sigma,
                 seed=options.seed, delay=options.correction_delay, source=options.corrections_from))
         automatic = options.corrections_from is None
-        for kind, msgtype, given, flag in (('pose', POSE, options.pose_topic, '--pose-topic'),
-                                           ('odometry', ODOMETRY, options.odometry_topic, '--odometry-topic')):
+        for kind, msgtype, given, flag in (
+                ('pose', POSE, options.pose_topic, '--pose-topic'),
+                ('odometry', ODOMETRY, options.odometry_topic, '--odometry-topic')):
             topic = _choose(bag, msgtype, given, flag) if automatic or given else None
             if topic is not None:
                 corrections.append(_recorded(read_series(bag, [topic])[topic], kind, _clock_offset(imu)))

@@ -26,6 +26,13 @@ def run_name(bag: Path, mode: str) -> str:
     return f'{bag.resolve().name.removesuffix(bag.suffix)}-{mode}'
 
 
+def check_folder(folder: Path) -> None:
+    """Refuse to put results where something else is."""
+    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir())
+                                                    and not (folder / 'metrics.json').is_file())):
+        raise BagError(f'{folder}: is there and holds no results of a run; not replacing it')
+
+
 def write_results(folder: str | Path, source: ReplayInput, estimate: Estimate, evaluation: Evaluation,
                   parameters: str, *, timing: LiveTiming | None = None,
                   recording: Path | None = None) -> Path:
@@ -39,9 +46,7 @@ def write_results(folder: str | Path, source: ReplayInput, estimate: Estimate, e
         The folder. An earlier run's results in it are replaced, and anything else is refused.
     """
     folder = Path(folder)
-    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir())
-                                                    and not (folder / 'metrics.json').is_file())):
-        raise BagError(f'{folder}: is there and holds no results of a run; not replacing it')
+    check_folder(folder)
     title = f'{evaluation.metrics["bag"]} · {evaluation.metrics["mode"]}'
     picture = plots.overview(source, estimate, evaluation, title=title)
     latency = None if timing is None else (timing.output_ms, timing.received_ms)
@@ -53,7 +58,8 @@ def write_results(folder: str | Path, source: ReplayInput, estimate: Estimate, e
         metrics=evaluation.metrics, files=FILES)
     contents = {
         'trajectory.tum': format_tum(estimate.trajectory).encode(),
-        'metrics.json': (json.dumps(evaluation.metrics, indent=2, allow_nan=False, default=_number) + '\n').encode(),
+        'metrics.json': (json.dumps(evaluation.metrics, indent=2, allow_nan=False, default=_number)
+                         + '\n').encode(),
         'parameters.yaml': parameters.encode(),
         'overview.png': picture,
         'report.html': html.encode(),
