@@ -9,6 +9,7 @@ Message packages that ROS distributions have and PyPI lacks (cmake/interfaces/) 
 way, where they are missing.  On a machine with ROS 2, use colcon; this file is not read there
 (package.xml says ament_cmake).
 """
+import importlib.metadata
 import importlib.util
 import os
 import shutil
@@ -41,13 +42,24 @@ def cmake_install(source: Path, work: Path) -> Path:
     return prefix
 
 
+def provided_elsewhere(package: str) -> bool:
+    """Whether a message package is here without us: what our previous install brought, pip will remove."""
+    if importlib.util.find_spec(package) is None:
+        return False
+    try:
+        files = importlib.metadata.files('pypose-ros') or []
+    except importlib.metadata.PackageNotFoundError:
+        return True
+    return not any(f'/site-packages/{package}/' in str(file.locate()) for file in files)
+
+
 class CMakeBuild(build_ext):
 
     def run(self):
         # Inside the tree, since setuptools wants relative data_files.
         work = HERE / 'build' / 'pip'
         for source in sorted((HERE / 'cmake' / 'interfaces').iterdir()):
-            if importlib.util.find_spec(source.name) is None:
+            if not provided_elsewhere(source.name):
                 self.add_data(cmake_install(source, work / source.name), with_python=True)
         root = cmake_install(HERE, work / PKG)
 
