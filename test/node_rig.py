@@ -18,6 +18,7 @@ from geometry_msgs.msg import PoseWithCovarianceStamped
 from lifecycle_msgs.srv import GetState
 from nav_msgs.msg import Odometry
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Imu
@@ -186,8 +187,8 @@ class Rig(Peer):
             context=self.node_context, cli_args=list(cli),
             parameter_overrides=[Parameter(k, value=v) for k, v in params.items() if v is not None])
         self._spinner = Spinner(self.under_test, self.under_test.get_parameter('executor').value)
-        self.under_test.trigger_configure()
-        if activate:
+        configured = self.under_test.trigger_configure() == TransitionCallbackReturn.SUCCESS
+        if configured and activate:
             self.under_test.trigger_activate()
         self._spinner.start()
         if self.under_test.state != 'unconfigured':
@@ -234,10 +235,14 @@ class Rig(Peer):
         """Drive the circle with a correction each 0.1 s. `since_ns`: where the circle began."""
         since_ns = begin_ns if since_ns is None else since_ns
         make = {'pose': pose_message, 'odometry': odometry_message}[topic]
-        samples = circling(begin_ns, seconds)
+        self.corrected(circling(begin_ns, seconds), topic,
+                       lambda stamp_ns: make(stamp_ns, circle_pose(since_ns, stamp_ns)))
+
+    def corrected(self, samples: list[Sample], topic: str, make: Callable[[int], bytes]) -> None:
+        """Send samples, and at every twentieth the correction that `make(stamp_ns)` gives."""
         for k in range(0, len(samples), 20):
             self.samples(samples[k:k + 1])
-            self.send(topic, [make(samples[k].stamp_ns, circle_pose(since_ns, samples[k].stamp_ns))])
+            self.send(topic, [make(samples[k].stamp_ns)])
             self.solved()
             self.samples(samples[k + 1:k + 20])
 
