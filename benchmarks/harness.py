@@ -1,0 +1,127 @@
+"""The form of every benchmark: ours and a peer in turn on the same input, and whether they agree.
+
+A benchmark file has a function `records(quick)` that yields Records, and ends with `main(records, __doc__)`:
+
+    .venv/bin/python benchmarks/NAME.py [--quick] [--json FILE]
+
+The machines that this runs on are shared and their speed drifts, so single times mean little: the two sides
+alternate, and the ratio reported is the median of the ratios of neighbours. Both sides have one torch thread,
+which on shared cores is the faster choice for either; set OMP_NUM_THREADS for another number.
+"""
+import argparse
+import json
+import math
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+
+@dataclass(frozen=True)
+class Record:
+    """One line of a benchmark."""
+
+    case: str
+    """What was computed, with its sizes."""
+    peer: str
+    """Whom we are compared with: name and version."""
+    ours_s: float
+    """Median seconds of ours."""
+    peer_s: float | None
+    """Median seconds of the peer's; None where there is no peer to measure."""
+    ratio: float | None
+    """peer / ours: how many times faster ours is."""
+    agree: bool
+    """Whether the results match within the tolerance that the note states."""
+    target: float | None
+    """The ratio asked for, if one is."""
+    note: str = ''
+    """What agreement means here, and measured values other than times."""
+
+
+def seconds(call: Callable[[], Any], count: int) -> float:
+    """Time of one call, over `count` calls in a row."""
+    start = time.perf_counter()
+    for _ in range(count):
+        call()
+    return (time.perf_counter() - start) / count
+
+
+def enough_calls(call: Callable[[], Any], least: float) -> int:
+    """How many calls in a row take at least `least` seconds."""
+    return max(1, math.ceil(least / max(seconds(call, 1), 1e-9)))
+
+
+def compare(case: str, *, peer: str, ours: Callable[[], Any], theirs: Callable[[], Any],
+            agree: Callable[[Any, Any], bool], target: float | None = None, rounds: int = 7,
+            least: float = 0.02, note: str = '') -> Record:
+    """Run both once for their results and to warm up, then time them in turn.
+
+    Args:
+        agree: of ours' and the peer's result.
+        least: seconds that one timing lasts at least; short calls are repeated.
+    """
+    same = bool(agree(ours(), theirs()))
+    counts = enough_calls(ours, least), enough_calls(theirs, least)
+    pairs = [(seconds(ours, counts[0]), seconds(theirs, counts[1])) for _ in range(rounds)]
+    return Record(case, peer, median(a for a, _ in pairs), median(b for _, b in pairs),
+                  median(b / a for a, b in pairs), same, target, note)
+
+
+def machine() -> str:
+    """Processor, threads and versions, in one line."""
+    name = platform.processor() or platform.machine()
+    cpuinfo = Path('/proc/cpuinfo')
+    if cpuinfo.exists():
+        names = [line.split(':', 1)[1].strip() for line in cpuinfo.read_text().splitlines()
+                 if line.startswith('model name')]
+        name = names[0] if names else name
+    return (f'{name}, {os.cpu_count()} cores, {torch.get_num_threads()} torch threads, '
+            f'Python {platform.python_version()}, torch {torch.__version__}')
+
+
+def _time(value: float | None) -> str:
+    if value is None:
+        return ''
+    for scale, unit in ((1, 's'), (1e3, 'ms'), (1e6, 'us')):
+        if value * scale >= 1:
+            return f'{value * scale:.3g} {unit}'
+    return f'{value * 1e9:.3g} ns'
+
+
+HEADER = ('case', 'peer', 'ours', 'peer', 'ratio', 'asked', 'agree', 'note')
+
+
+def cells(record: dict) -> tuple[str, ...]:
+    """A record as the cells of a table, in the order of HEADER."""
+    ratio, target = record['ratio'], record['target']
+    return (record['case'], record['peer'], _time(record['ours_s']), _time(record['peer_s']),
+            '' if ratio is None else f'{ratio:.3g}', '' if target is None else f'{target:g}',
+            'yes' if record['agree'] else 'NO', record.get('note', ''))
+
+
+def main(records: Callable[[bool], Iterable[Record]], description: str | None) -> None:
+    """Command line of one benchmark."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument('--quick', action='store_true', help='smaller inputs and fewer rounds: seconds')
+    parser.add_argument('--json', type=Path, metavar='FILE', help='write the records there')
+    options = parser.parse_args()
+    torch.set_num_threads(int(os.environ.get('OMP_NUM_THREADS', '1')))
+    print(machine())
+    done = []
+    for record in records(options.quick):
+        done.append(asdict(record) | {'machine': machine(), 'quick': options.quick,
+                                      'date': datetime.now(timezone.utc).strftime('%Y-%m-%d')})
+        print('  '.join(f'{name}: {cell};' for name, cell in zip(HEADER, cells(done[-1])) if cell))
+        sys.stdout.flush()
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(done, indent=1) + '\n')

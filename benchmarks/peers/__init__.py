@@ -1,0 +1,1 @@
+"""What the benchmarks ask of the peers, written in the peers' own terms."""
