@@ -20,6 +20,20 @@ PP_HD void mul3(const T* A, const T* B, T* C, T scale = T(1)) {
       C[3 * i + j] = scale * dot3_column<3>(A + 3 * i, B + j);
 }
 
+// C += scale * A^T B
+template <typename T>
+PP_HD void add_mul3_tn(const T* A, const T* B, T scale, T* C) {
+  for (int i = 0; i < 3; ++i)
+    for (int j = 0; j < 3; ++j)
+      C[3 * i + j] += scale * (A[i] * B[j] + A[3 + i] * B[3 + j] + A[6 + i] * B[6 + j]);
+}
+
+// Sum of the products of all elements.
+template <typename T>
+PP_HD T dot9(const T* a, const T* b) {
+  return dot3(a, b) + dot3(a + 3, b + 3) + dot3(a + 6, b + 6);
+}
+
 // S = scale * A Q A^T.
 template <typename T>
 PP_HD void congruence3(const T* A, const T* Q, T scale, T* S) {

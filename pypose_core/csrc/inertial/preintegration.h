@@ -49,12 +49,11 @@ struct IsotropicNoise {
         gyroscope_walk(sigma[2] * sigma[2]), accelerometer_walk(sigma[3] * sigma[3]),
         integration(sigma[4] * sigma[4]) {}
 
-  // The blocks of Q: S = Jr dt Qg dt Jr^T / dt, V = R Qa R^T (times dt, dt^2 / 2, dt^3 / 4 in vv, vp, pp).
-  PP_HD void white(const T* JrDt, const T* /*R: R Qa R^T = Qa*/, T dt, T* S, T* V) const {
-    const T g = dt > T(0) ? gyroscope / dt : T(0);
+  // The blocks of Q: S = Jr Qg Jr^T dt, V = R Qa R^T (times dt, dt^2 / 2, dt^3 / 4 in vv, vp, pp).
+  PP_HD void white(const T* Jr, const T* /*R: R Qa R^T = Qa*/, T dt, T* S, T* V) const {
     for (int i = 0; i < 3; ++i)
       for (int j = 0; j < 3; ++j) {
-        S[3 * i + j] = g * dot3(JrDt + 3 * i, JrDt + 3 * j);
+        S[3 * i + j] = gyroscope * dt * dot3(Jr + 3 * i, Jr + 3 * j);
         V[3 * i + j] = i == j ? accelerometer : T(0);
       }
   }
@@ -68,8 +67,8 @@ template <typename T>
 struct MatrixNoise {
   const T* blocks;
 
-  PP_HD void white(const T* JrDt, const T* R, T dt, T* S, T* V) const {
-    congruence3(JrDt, blocks, dt > T(0) ? T(1) / dt : T(0), S);
+  PP_HD void white(const T* Jr, const T* R, T dt, T* S, T* V) const {
+    congruence3(Jr, blocks, dt, S);
     congruence3(R, blocks + 9, T(1), V);
   }
   PP_HD T gyroscope_walk_at(int i, int j) const { return blocks[18 + 3 * i + j]; }
@@ -82,7 +81,8 @@ template <typename T>
 struct StepJacobian {
   T R[9];      // attitude at the start of the interval
   T E[9];      // Exp(w dt)^T
-  T JrDt[9];   // Jr(w dt) dt
+  T Jr[9];     // right Jacobian at w dt
+  T JrDt[9];   // Jr dt
   T A[9];      // -R [a]x dt
   T RDt[9];    // R dt
 };
@@ -121,7 +121,7 @@ PP_HD void propagate_covariance(const StepJacobian<T>& F, T dt, const Noise& noi
     for (int j = 9; j < 15; ++j) out[j] = m[j];
   }
   T S[9], V[9];
-  noise.white(F.JrDt, F.R, dt, S, V);
+  noise.white(F.Jr, F.R, dt, S, V);
   const T half = T(0.5) * dt;
   for (int i = 0; i < 3; ++i)
     for (int j = 0; j < 3; ++j) {
@@ -159,18 +159,18 @@ PP_HD void propagate_bias_jacobian(const StepJacobian<T>& F, T dt, T* __restrict
     for (int j = 0; j < 3; ++j) J[6 * i + j] = rotation[3 * i + j];
 }
 
-// The step's Jacobian blocks from the state at its start; w and a are free of bias.
+// The step's Jacobian blocks from the state at its start; phi = w dt and a are free of bias.
 template <typename T>
-PP_HD StepJacobian<T> step_jacobian(const T* q, T dt, const T* w, const T* a, const T* dq) {
+PP_HD StepJacobian<T> step_jacobian(const T* q, T dt, const T* phi, const T* a, const T* dq) {
   StepJacobian<T> F;
-  T phi[3] = {w[0] * dt, w[1] * dt, w[2] * dt}, D[9];
+  T D[9];
   quat_to_matrix(q, F.R);
   quat_to_matrix(dq, D);
-  so3_Jr(phi, F.JrDt);
+  so3_Jr(phi, F.Jr);
   for (int i = 0; i < 3; ++i) {
     for (int j = 0; j < 3; ++j) {
       F.E[3 * i + j] = D[3 * j + i];
-      F.JrDt[3 * i + j] *= dt;
+      F.JrDt[3 * i + j] = F.Jr[3 * i + j] * dt;
       F.RDt[3 * i + j] = F.R[3 * i + j] * dt;
     }
     const T* r = F.RDt + 3 * i;      // -(r x-product matrix of a), row by row: -r^T [a]x = (a x r)^T
@@ -195,8 +195,8 @@ PP_HD void step_delta(const T* R, const T* dq, T dt, const T* a, T* q, T* v, T* 
   for (int i = 0; i < 4; ++i) q[i] = s * u[i];
 }
 
-// The whole step on a packed row.
-template <typename T, typename Noise>
+// The whole step on a packed row; without Covariance, the row's P is neither read nor written.
+template <bool Covariance = true, typename T, typename Noise>
 PP_HD void preintegrate_step(T* row, T dt, const T* gyro, const T* accel, const Noise& noise) {
   using namespace preintegrated;
   const T w[3] = {gyro[0] - row[kBias], gyro[1] - row[kBias + 1], gyro[2] - row[kBias + 2]};
@@ -204,8 +204,8 @@ PP_HD void preintegrate_step(T* row, T dt, const T* gyro, const T* accel, const 
   const T phi[3] = {w[0] * dt, w[1] * dt, w[2] * dt};
   T dq[4];
   so3_exp(phi, dq);
-  const StepJacobian<T> F = step_jacobian(row + kRotation, dt, w, a, dq);
-  propagate_covariance(F, dt, noise, row + kCovariance);
+  const StepJacobian<T> F = step_jacobian(row + kRotation, dt, phi, a, dq);
+  if constexpr (Covariance) propagate_covariance(F, dt, noise, row + kCovariance);
   propagate_bias_jacobian(F, dt, row + kJacobian);
   step_delta(F.R, dq, dt, a, row + kRotation, row + kVelocity, row + kPosition);
   row[kDt] += dt;

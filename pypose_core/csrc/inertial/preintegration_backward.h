@@ -1,0 +1,221 @@
+// Reverse mode over one step of preintegration: from the adjoints of a step's results to the adjoints of
+// what went into it.  An adjoint is named like its variable, with _bar; symmetric matrices (P and the
+// densities) have symmetric adjoints.
+#pragma once
+
+#include "inertial/preintegration.h"
+#include "inertial/so3_adjoint.h"
+
+namespace pypose {
+
+// Adjoints of what a packed row accumulates.  Rotation's part of J by the accelerometer bias is constant.
+template <typename T>
+struct RowAdjoint {
+  T q[4], v[3], p[3], J[54], P[225];
+};
+
+// Adjoints of one sample with the bias taken off.
+template <typename T>
+struct SampleAdjoint {
+  T dt, w[3], a[3];
+};
+
+// Adjoints of StepJacobian's blocks, taken as independent of each other.
+template <typename T>
+struct StepAdjoint {
+  T R[9], E[9], Jr[9], JrDt[9], A[9], RDt[9];
+};
+
+// Q's part of P' = F P F^T + Q, see propagate_covariance(); noise and noise_bar are five 3x3 blocks.
+template <typename T>
+PP_HD void noise_adjoint(const StepJacobian<T>& F, T dt, const T* noise, const T* G, StepAdjoint<T>& bar,
+                         T& dt_bar, T* noise_bar) {
+  const T half = T(0.5) * dt;
+  T S[9], V[9], S_bar[9], V_bar[9], left[9], right[9];
+  congruence3(F.Jr, noise, T(1), S);
+  congruence3(F.R, noise + 9, T(1), V);
+  for (int i = 0; i < 3; ++i)
+    for (int j = 0; j < 3; ++j) {
+      const int k = 3 * i + j;
+      const T vv = G[15 * (3 + i) + 3 + j], pp = G[15 * (6 + i) + 6 + j];
+      const T vp = G[15 * (3 + i) + 6 + j] + G[15 * (6 + i) + 3 + j];
+      const T gg = G[15 * (9 + i) + 9 + j], aa = G[15 * (12 + i) + 12 + j];
+      S_bar[k] = G[15 * i + j];
+      V_bar[k] = dt * (vv + half * (vp + half * pp));
+      dt_bar += S_bar[k] * S[k] + V[k] * (vv + dt * vp + T(3) * half * half * pp) +
+                noise[18 + k] * gg + noise[27 + k] * aa + noise[36 + k] * pp;
+      noise_bar[18 + k] += dt * gg;
+      noise_bar[27 + k] += dt * aa;
+      noise_bar[36 + k] += dt * pp;
+    }
+  mul3(S_bar, F.Jr, left, dt);
+  add_mul3_tn(F.Jr, left, T(1), noise_bar);
+  mul3(left, noise, right, T(2));
+  for (int i = 0; i < 9; ++i) bar.Jr[i] += right[i];
+  mul3(V_bar, F.R, left);
+  add_mul3_tn(F.R, left, T(1), noise_bar + 9);
+  mul3(left, noise + 9, right, T(2));
+  for (int i = 0; i < 9; ++i) bar.R[i] += right[i];
+}
+
+// F's part of P' = F P F^T + Q: F_bar = 2 G F P, and G <- F^T G F.
+template <typename T>
+PP_HD void transition_adjoint(const StepJacobian<T>& F, T dt, const T* __restrict P, T* __restrict G,
+                              StepAdjoint<T>& bar, T& dt_bar) {
+  const T half = T(0.5) * dt;
+  T M[9 * 15];                                    // the first nine rows of F P; the last six are P's own
+  apply_transition<15>(F, dt, P, M);
+  T F_bar[9 * 15] = {};                           // its first nine rows
+  for (int r = 0; r < 9; ++r)
+    for (int k = 0; k < 15; ++k) {
+      const T g = T(2) * G[15 * r + k];
+      const T* m = k < 9 ? M + 15 * k : P + 15 * k;
+      for (int c = 0; c < 15; ++c) F_bar[15 * r + c] += g * m[c];
+    }
+  for (int i = 0; i < 3; ++i) {
+    const T *rotation = F_bar + 15 * i, *velocity = F_bar + 15 * (3 + i), *position = F_bar + 15 * (6 + i);
+    dt_bar += position[3 + i];
+    for (int j = 0; j < 3; ++j) {
+      const int k = 3 * i + j;
+      bar.E[k] += rotation[j];
+      bar.JrDt[k] -= rotation[9 + j];
+      bar.A[k] += velocity[j] + half * position[j];
+      bar.RDt[k] -= velocity[12 + j] + half * position[12 + j];
+      dt_bar += T(0.5) * (position[j] * F.A[k] - position[12 + j] * F.RDt[k]);
+    }
+  }
+  T K[225];                                       // F^T G, row by row
+  for (int i = 0; i < 3; ++i)
+    for (int c = 0; c < 15; ++c) {
+      T e = T(0), jr = T(0), a = T(0), r = T(0);
+      for (int k = 0; k < 3; ++k) {
+        const T rotation = G[15 * k + c], velocity = G[15 * (3 + k) + c] + half * G[15 * (6 + k) + c];
+        e += F.E[3 * k + i] * rotation;
+        jr += F.JrDt[3 * k + i] * rotation;
+        a += F.A[3 * k + i] * velocity;
+        r += F.RDt[3 * k + i] * velocity;
+      }
+      K[15 * i + c] = e + a;
+      K[15 * (3 + i) + c] = G[15 * (3 + i) + c] + dt * G[15 * (6 + i) + c];
+      K[15 * (6 + i) + c] = G[15 * (6 + i) + c];
+      K[15 * (9 + i) + c] = G[15 * (9 + i) + c] - jr;
+      K[15 * (12 + i) + c] = G[15 * (12 + i) + c] - r;
+    }
+  for (int row = 0; row < 15; ++row) {            // (F^T G) F
+    const T* k = K + 15 * row;
+    T* out = G + 15 * row;
+    for (int j = 0; j < 3; ++j) {
+      T e = T(0), jr = T(0), a = T(0), r = T(0);
+      for (int i = 0; i < 3; ++i) {
+        const T velocity = k[3 + i] + half * k[6 + i];
+        e += k[i] * F.E[3 * i + j];
+        jr += k[i] * F.JrDt[3 * i + j];
+        a += velocity * F.A[3 * i + j];
+        r += velocity * F.RDt[3 * i + j];
+      }
+      out[j] = e + a;
+      out[3 + j] = k[3 + j] + dt * k[6 + j];
+      out[6 + j] = k[6 + j];
+      out[9 + j] = k[9 + j] - jr;
+      out[12 + j] = k[12 + j] - r;
+    }
+  }
+}
+
+// J' = F_9x9 J + F_9x6, see propagate_bias_jacobian(); J_bar is replaced.
+template <typename T>
+PP_HD void bias_jacobian_adjoint(const StepJacobian<T>& F, T dt, const T* J, T* J_bar, StepAdjoint<T>& bar,
+                                 T& dt_bar) {
+  const T half = T(0.5) * dt;
+  T rotation_bar[9] = {};
+  for (int i = 0; i < 3; ++i) {
+    const T *velocity = J + 6 * (3 + i), *position_bar = J_bar + 6 * (6 + i);
+    T step_bar[6];                                // of the velocity's increment [A J_rotation, -R dt]
+    for (int c = 0; c < 6; ++c) {
+      T* velocity_bar = J_bar + 6 * (3 + i) + c;
+      const T increment = c < 3 ? dot3_column<6>(F.A + 3 * i, J + c) : -F.RDt[3 * i + c - 3];
+      step_bar[c] = velocity_bar[0] + half * position_bar[c];
+      dt_bar += position_bar[c] * (velocity[c] + T(0.5) * increment);
+      velocity_bar[0] += dt * position_bar[c];
+    }
+    for (int j = 0; j < 3; ++j) {
+      bar.E[3 * i + j] += dot3(J_bar + 6 * i, J + 6 * j);
+      bar.A[3 * i + j] += dot3(step_bar, J + 6 * j);
+      bar.JrDt[3 * i + j] -= J_bar[6 * i + j];
+      bar.RDt[3 * i + j] -= step_bar[3 + j];
+    }
+    for (int k = 0; k < 3; ++k)
+      for (int c = 0; c < 3; ++c)
+        rotation_bar[3 * k + c] += F.E[3 * i + k] * J_bar[6 * i + c] + F.A[3 * i + k] * step_bar[c];
+  }
+  for (int i = 0; i < 3; ++i)
+    for (int c = 0; c < 3; ++c) J_bar[6 * i + c] = rotation_bar[3 * i + c];
+}
+
+// The whole step: row is the state before it; `bar` goes from after to before, noise_bar is added to.
+template <typename T>
+PP_HD SampleAdjoint<T> preintegrate_step_adjoint(const T* row, T dt, const T* gyro, const T* accel, const T* noise,
+                                                 bool covariance, RowAdjoint<T>& bar, T* noise_bar) {
+  using namespace preintegrated;
+  const T *bias = row + kBias, *q = row + kRotation, *v = row + kVelocity;
+  const T w[3] = {gyro[0] - bias[0], gyro[1] - bias[1], gyro[2] - bias[2]};
+  const T a[3] = {accel[0] - bias[3], accel[1] - bias[4], accel[2] - bias[5]};
+  const T phi[3] = {w[0] * dt, w[1] * dt, w[2] * dt};
+  T dq[4];
+  so3_exp(phi, dq);
+  const StepJacobian<T> F = step_jacobian(q, dt, phi, a, dq);
+  StepAdjoint<T> step = {};
+  SampleAdjoint<T> out = {};
+
+  if (covariance) {
+    noise_adjoint(F, dt, noise, bar.P, step, out.dt, noise_bar);
+    transition_adjoint(F, dt, row + kCovariance, bar.P, step, out.dt);
+  }
+  bias_jacobian_adjoint(F, dt, row + kJacobian, bar.J, step, out.dt);
+
+  // p' = p + dt (v + dv / 2), v' = v + dv, dv = RDt a
+  for (int i = 0; i < 3; ++i) {
+    const T dv = dot3(F.RDt + 3 * i, a), dv_bar = bar.v[i] + T(0.5) * dt * bar.p[i];
+    out.dt += bar.p[i] * (v[i] + T(0.5) * dv);
+    bar.v[i] += dt * bar.p[i];
+    for (int j = 0; j < 3; ++j) {
+      step.RDt[3 * i + j] += dv_bar * a[j];
+      out.a[j] += F.RDt[3 * i + j] * dv_bar;
+    }
+  }
+  // A = -RDt [a]x
+  T hat_a[9], hat_bar[9] = {}, product[9];
+  hat(a, hat_a);
+  mul3(step.A, hat_a, product);
+  add_mul3_tn(F.RDt, step.A, T(-1), hat_bar);
+  out.a[0] += hat_bar[7] - hat_bar[5];
+  out.a[1] += hat_bar[2] - hat_bar[6];
+  out.a[2] += hat_bar[3] - hat_bar[1];
+  // RDt = R dt, JrDt = Jr dt
+  for (int i = 0; i < 9; ++i) {
+    const T RDt_bar = step.RDt[i] + product[i];   // [a]x^T = -[a]x
+    step.R[i] += dt * RDt_bar;
+    step.Jr[i] += dt * step.JrDt[i];
+    out.dt += RDt_bar * F.R[i] + step.JrDt[i] * F.Jr[i];
+  }
+  // q' = u (3 - |u|^2) / 2, u = q o dq
+  T u[4], u_bar[4], q_bar[4] = {}, dq_bar[4] = {}, D_bar[9], phi_bar[3] = {};
+  quat_mul(q, dq, u);
+  const T scale = T(1.5) - T(0.5) * (dot3(u, u) + u[3] * u[3]);
+  const T along = dot3(bar.q, u) + bar.q[3] * u[3];
+  for (int i = 0; i < 4; ++i) u_bar[i] = scale * bar.q[i] - along * u[i];
+  quat_mul_adjoint(q, dq, u_bar, q_bar, dq_bar);
+  quat_to_matrix_adjoint(q, step.R, q_bar);
+  // E = D^T, D = quat_to_matrix(dq)
+  for (int i = 0; i < 3; ++i)
+    for (int j = 0; j < 3; ++j) D_bar[3 * i + j] = step.E[3 * j + i];
+  quat_to_matrix_adjoint(dq, D_bar, dq_bar);
+  so3_exp_adjoint(phi, dq_bar, phi_bar);
+  so3_Jr_adjoint(phi, step.Jr, phi_bar);
+  out.dt += dot3(phi_bar, w);
+  for (int i = 0; i < 3; ++i) out.w[i] = dt * phi_bar[i];
+  for (int i = 0; i < 4; ++i) bar.q[i] = q_bar[i];
+  return out;
+}
+
+}  // namespace pypose
