@@ -1,0 +1,57 @@
+"""A simulated clock that is absent or paused: the watchdog lives on the steady clock and says it once."""
+import time
+
+from node_rig import PERIOD, T0, standing
+from rosgraph_msgs.msg import Clock
+
+from pypose_ros import convert, diagnostics
+from pypose_ros.clock_watch import ClockWatch
+
+
+def test_without_a_simulated_clock_the_node_works_from_stamps_and_warns_once(rig, capfd):
+    rig.start(use_sim_time=True)
+    rig.samples(standing(T0, 1.5))
+    assert rig.heard()[-1].stamp_ns == T0 + 299 * PERIOD
+    rig.until(lambda: '/clock' in rig.status()['message'], 'the diagnostics name /clock')
+    assert rig.status()['level'] == diagnostics.WARN
+    assert capfd.readouterr().err.count('nothing publishes /clock') == 1
+
+
+def test_a_paused_simulated_clock_is_reported_once_and_forgiven_when_it_runs_again(rig, capfd):
+    node = rig.start(use_sim_time=True)
+    clock = rig.node.create_publisher(Clock, '/clock', 10)
+    ticks = iter(range(10 ** 9))
+
+    def tick() -> None:
+        clock.publish(Clock(clock=convert.stamp_to_msg(T0 + next(ticks) * PERIOD)))
+        rig.spin(0.01)
+
+    rig.until(lambda: tick() or node.get_clock().now().nanoseconds > T0, 'the clock is heard')
+    rig.until(lambda: 'stands still' in rig.status()['message'], 'the pause is reported')
+    assert capfd.readouterr().err.count('stands still') == 1
+    end = time.monotonic() + 10
+    while node._clock_problem and time.monotonic() < end:
+        tick()
+    assert not node._clock_problem
+
+
+def test_silence_of_the_imu_is_reported_by_the_steady_clock(rig, capfd):
+    rig.start(use_sim_time=True)
+    rig.samples(standing(T0, 0.2))
+    rig.until(lambda: 'no IMU sample for' in rig.status()['message'], 'the silence is reported')
+    assert capfd.readouterr().err.count('no IMU sample on /imu/data_raw') == 1
+
+
+def test_a_clock_watch_wants_patience_and_reports_only_simulated_clocks():
+    now, steady = [0], [0.0]
+    watch = ClockWatch(lambda: now[0], simulated=True, patience=2.0, steady=lambda: steady[0])
+    assert watch.check() == ''
+    steady[0] = 2.1
+    assert 'nothing publishes /clock' in watch.check()
+    now[0] = T0
+    assert watch.check() == ''
+    steady[0] = 4.0
+    assert watch.check() == ''
+    steady[0] = 4.3
+    assert 'stands still' in watch.check()
+    assert ClockWatch(lambda: 0, simulated=False, patience=0.0, steady=lambda: 9.0).check() == ''
