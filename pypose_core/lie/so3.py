@@ -111,3 +111,49 @@ def jl_inv(phi: Tensor) -> Tensor:
 def jr_inv(phi: Tensor) -> Tensor:
     """Inverse of the right Jacobian: (..., 3) -> (..., 3, 3); singular at |φ| = 2π."""
     return _polynomial(0.5, jinv_coefficient(stumpff(_squared(phi), 4)), phi)
+
+
+# What every group's module has, beyond exp, log, mul, inv, act and matrix above.  A tangent vector `a`
+# (..., 3) and the group element X broadcast.
+
+def act_homogeneous(q: Tensor, p: Tensor) -> Tensor:
+    """[R v, w] for p = [v, w]; (..., 4), (..., 4) -> (..., 4)."""
+    v = act(q, p[..., :3])
+    return torch.cat([v, p[..., 3:].expand(v.shape[:-1] + (1,))], -1)
+
+
+def adj(q: Tensor, a: Tensor) -> Tensor:
+    """Adjoint: X Exp(a) = Exp(adj(X, a)) X; here R a."""
+    return act(q, a)
+
+
+def adjt(q: Tensor, a: Tensor) -> Tensor:
+    """Adjoint of the inverse: Exp(a) X = X Exp(adjt(X, a)); here Rᵀ a."""
+    return act(inv(q), a)
+
+
+def jlp(phi: Tensor, b: Tensor) -> Tensor:
+    """jl(φ) b without the matrix."""
+    c = stumpff(_squared(phi), 3)
+    k = cross(phi, b)
+    return b + c[2] * k + c[3] * cross(phi, k)
+
+
+def jl_invp(phi: Tensor, a: Tensor) -> Tensor:
+    """jl_inv(φ) a without the matrix."""
+    d = jinv_coefficient(stumpff(_squared(phi), 4))
+    k = cross(phi, a)
+    return a - 0.5 * k + d * cross(phi, k)
+
+
+def jinvp(q: Tensor, a: Tensor) -> Tensor:
+    """jl_inv(log q) a."""
+    return jl_invp(log(q), a)
+
+
+def left_tangent(q: Tensor, g: Tensor) -> Tensor:
+    """Gradient to the coordinates of X, seen from a left perturbation δ: ∂(Exp(δ) X)/∂δ at 0, transposed.
+
+    (..., 4), (..., 4) -> (..., 3): ½ of the vector part of g o q*.
+    """
+    return mul(g, inv(q))[..., :3] / 2
