@@ -11,9 +11,12 @@ from collections.abc import Sequence
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     options = _parser().parse_args(arguments)
-    from pypose_ros.bag.errors import BagError
+    from pypose_ros.bag.errors import BagError, RunError
     try:
         return options.run(options)
+    except RunError as error:
+        print(f'pypose-ros: {error}', file=sys.stderr)
+        return 1
     except BagError as error:
         print(f'pypose-ros: {error}', file=sys.stderr)
         return 2
@@ -57,8 +60,22 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser('replay', help='run a bag through the estimator and evaluate it')
     command.add_argument('bag', help='ROS 2 (.mcap, .db3, folder) or ROS 1 (.bag), with a sensor_msgs/Imu')
+    command.add_argument('--live', action='store_true', help='through the middleware: node, player and '
+                                                             'recorder '
+                         'as processes of their own')
+    command.add_argument('--rate', type=float, default=1.0, help='speed of playing with --live (default 1)')
     _add_replay_options(command)
     command.set_defaults(run=_replay)
+
+    command = commands.add_parser('demo', help='a synthetic flight (or a bag) through the running node')
+    command.add_argument('bag', nargs='?', help='a bag to play instead of the synthetic flight')
+    command.add_argument('--duration', type=float, default=40.0, metavar='S', help='of the flight (default '
+                                                                                   '40)')
+    command.add_argument('--imu-rate', type=float, default=200.0, metavar='HZ', help='of the flight '
+                                                                                     '(default 200)')
+    command.add_argument('--rate', type=float, default=1.0, help='speed of playing (default 1)')
+    _add_replay_options(command)
+    command.set_defaults(run=_demo)
     return parser
 
 
@@ -95,9 +112,32 @@ def _replay_options(options):
 def _replay(options) -> int:
     from pathlib import Path
 
-    from pypose_ros.bag.replay import run_offline
-    run_offline(Path(options.bag), _replay_options(options), options.config, options.param, options.out)
+    from pypose_ros.bag.replay import run
+    _check_rate(options.rate)
+    run(Path(options.bag), _replay_options(options), options.config, options.param, options.out,
+        live=options.live, rate=options.rate)
     return 0
+
+
+def _demo(options) -> int:
+    from pathlib import Path
+
+    from pypose_ros.bag.errors import BagError
+    from pypose_ros.bag.replay import demo
+    from pypose_ros.bag.synthetic import FlightConfig
+    _check_rate(options.rate)
+    if not (3 <= options.duration <= 3600 and 10 <= options.imu_rate <= 10000):
+        raise BagError('--duration must be 3 to 3600 s and --imu-rate 10 to 10000 Hz')
+    flight = FlightConfig(duration=options.duration, imu_rate=options.imu_rate, seed=options.seed)
+    demo(Path(options.bag) if options.bag else None, _replay_options(options), options.config, options.param,
+         options.out, flight=flight, rate=options.rate)
+    return 0
+
+
+def _check_rate(rate: float) -> None:
+    from pypose_ros.bag.errors import BagError
+    if not 0.01 <= rate <= 100:
+        raise BagError(f'--rate {rate}: the speed of playing must be 0.01 to 100')
 
 
 def _convert_euroc(options) -> int:

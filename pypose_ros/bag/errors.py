@@ -1,4 +1,4 @@
-"""The one exception of this folder: input that cannot be used."""
+"""The exceptions of this folder."""
 
 
 class BagError(Exception):
@@ -9,3 +9,7 @@ class BagError(Exception):
 
     def __init__(self, message: str):
         super().__init__(' '.join(message.split()))
+
+
+class RunError(Exception):
+    """Input was fine, but the run failed: a process died, or nothing came out; exit code 1."""

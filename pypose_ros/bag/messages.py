@@ -40,6 +40,14 @@ def imu(stamp_ns: int, frame_id: str, sample: NDArray, covariances: tuple[float,
         vector3(sample[:3]), gyroscope, vector3(sample[3:]), accelerometer)
 
 
+def imu_as_recorded(stamp_ns: int, frame_id: str, sample: NDArray, orientation: NDArray, covariances: NDArray):
+    """sensor_msgs/Imu with all its fields; covariances (3, 9) of orientation, rate and force."""
+    return _type('sensor_msgs/msg/Imu')(
+        header(stamp_ns, frame_id), _type('geometry_msgs/msg/Quaternion')(*map(float, orientation)),
+        np.ascontiguousarray(covariances[0]), vector3(sample[:3]), np.ascontiguousarray(covariances[1]),
+        vector3(sample[3:]), np.ascontiguousarray(covariances[2]))
+
+
 def pose_with_covariance(stamp_ns: int, frame_id: str, T: ArrayLike, covariance: NDArray):
     """geometry_msgs/PoseWithCovarianceStamped; covariance (6, 6) in ROS order."""
     return _type('geometry_msgs/msg/PoseWithCovarianceStamped')(

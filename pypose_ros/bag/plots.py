@@ -37,11 +37,11 @@ def overview(source: ReplayInput, estimate: Estimate, evaluation: Evaluation, *,
         draw_path(figure.add_subplot(grid[:2, 0]), source, estimate, evaluation)
         draw_height(figure.add_subplot(grid[2, 0]), source, estimate, evaluation)
         if evaluation.errors is not None:
-            draw_position_error(figure.add_subplot(grid[0, 1]), evaluation)
-            draw_rotation_error(figure.add_subplot(grid[1, 1]), evaluation)
+            draw_position_error(figure.add_subplot(grid[0, 1]), source, evaluation)
+            draw_rotation_error(figure.add_subplot(grid[1, 1]), source, evaluation)
         else:
-            draw_sigma(figure.add_subplot(grid[0, 1]), estimate)
-            draw_speed(figure.add_subplot(grid[1, 1]), estimate)
+            draw_sigma(figure.add_subplot(grid[0, 1]), source, estimate)
+            draw_speed(figure.add_subplot(grid[1, 1]), source, estimate)
         draw_bias(figure.add_subplot(grid[2, 1]), source, estimate)
         return _png(figure)
 
@@ -51,18 +51,18 @@ def panels(source: ReplayInput, estimate: Estimate, evaluation: Evaluation,
     """(heading, SVG) of each picture of the HTML report."""
     drawings = [('Path', (6.4, 5.6), lambda axes: draw_path(axes, source, estimate, evaluation)),
                 ('Height', (6.4, 2.7), lambda axes: draw_height(axes, source, estimate, evaluation)),
-                ('Speed', (6.4, 2.7), lambda axes: draw_speed(axes, estimate))]
+                ('Speed', (6.4, 2.7), lambda axes: draw_speed(axes, source, estimate))]
     errors = evaluation.errors
     if errors is not None:
-        drawings += [('Position error', (6.4, 2.9), lambda axes: draw_position_error(axes, evaluation)),
-                     ('Attitude error', (6.4, 2.9), lambda axes: draw_rotation_error(axes, evaluation))]
+        drawings += [('Position error', (6.4, 2.9), lambda axes: draw_position_error(axes, source, evaluation)),
+                     ('Attitude error', (6.4, 2.9), lambda axes: draw_rotation_error(axes, source, evaluation))]
         if errors.velocity is not None:
             drawings.append(('Velocity error', (6.4, 2.9),
-                             lambda axes: draw_velocity_error(axes, evaluation)))
+                             lambda axes: draw_velocity_error(axes, source, evaluation)))
         if errors.pose_nees is not None:
-            drawings.append(('Consistency', (6.4, 2.9), lambda axes: draw_nees(axes, evaluation)))
+            drawings.append(('Consistency', (6.4, 2.9), lambda axes: draw_nees(axes, source, evaluation)))
     else:
-        drawings.append(('Standard deviation', (6.4, 2.9), lambda axes: draw_sigma(axes, estimate)))
+        drawings.append(('Standard deviation', (6.4, 2.9), lambda axes: draw_sigma(axes, source, estimate)))
     drawings += [('Gyroscope bias', (6.4, 2.6), lambda axes: draw_bias(axes, source, estimate, first=0)),
                  ('Accelerometer bias', (6.4, 2.6), lambda axes: draw_bias(axes, source, estimate, first=3))]
     if latency_ms is not None:
@@ -103,29 +103,29 @@ def draw_height(axes: Axes, source: ReplayInput, estimate: Estimate, evaluation:
     axes.set(xlabel='time, s', ylabel='z, m', title='Height')
 
 
-def draw_position_error(axes: Axes, evaluation: Evaluation) -> None:
+def draw_position_error(axes: Axes, source: ReplayInput, evaluation: Evaluation) -> None:
     errors = evaluation.errors
     sigma = 100 * errors.pose_sigma[:, :3]
-    _draw_errors(axes, errors.estimate.seconds(), 100 * errors.position, sigma)
+    _draw_errors(axes, errors.estimate.seconds(_origin(source)), 100 * errors.position, sigma)
     axes.set(ylabel='cm', title='Position error (shaded: 3σ as the estimator claims it)')
 
 
-def draw_rotation_error(axes: Axes, evaluation: Evaluation) -> None:
+def draw_rotation_error(axes: Axes, source: ReplayInput, evaluation: Evaluation) -> None:
     errors = evaluation.errors
-    _draw_errors(axes, errors.estimate.seconds(), np.degrees(errors.rotation),
+    _draw_errors(axes, errors.estimate.seconds(_origin(source)), np.degrees(errors.rotation),
                  np.degrees(errors.pose_sigma[:, 3:]))
     axes.set(ylabel='degrees', title='Attitude error (shaded: 3σ)')
 
 
-def draw_velocity_error(axes: Axes, evaluation: Evaluation) -> None:
+def draw_velocity_error(axes: Axes, source: ReplayInput, evaluation: Evaluation) -> None:
     errors = evaluation.errors
-    _draw_errors(axes, errors.estimate.seconds(), errors.velocity, errors.velocity_sigma)
+    _draw_errors(axes, errors.estimate.seconds(_origin(source)), errors.velocity, errors.velocity_sigma)
     axes.set(xlabel='time, s', ylabel='m/s', title='Velocity error in base_link (shaded: 3σ)')
 
 
-def draw_nees(axes: Axes, evaluation: Evaluation) -> None:
+def draw_nees(axes: Axes, source: ReplayInput, evaluation: Evaluation) -> None:
     errors = evaluation.errors
-    t = errors.estimate.seconds()
+    t = errors.estimate.seconds(_origin(source))
     for found, colour, name in ((errors.pose_nees, ESTIMATE, 'pose'),
                                 (errors.velocity_nees, CORRECTION, 'velocity')):
         if found is not None:
@@ -138,17 +138,17 @@ def draw_nees(axes: Axes, evaluation: Evaluation) -> None:
     axes.legend(loc='lower right', ncols=2)
 
 
-def draw_sigma(axes: Axes, estimate: Estimate) -> None:
+def draw_sigma(axes: Axes, source: ReplayInput, estimate: Estimate) -> None:
     sigma = np.sqrt(np.maximum(np.einsum('nii->ni', estimate.pose_covariances), 0))
-    t = (estimate.stamps_ns - estimate.stamps_ns[0]) * 1e-9
+    t = (estimate.stamps_ns - _origin(source)) * 1e-9
     for k, name in enumerate('xyz'):
         axes.plot(*_thin(np.stack([t, sigma[:, k]], axis=1)).T, color=AXES[k], label=name)
     axes.set(ylabel='m', title='Standard deviation of the position, as the estimator claims it')
     axes.legend(loc='upper right', ncols=3)
 
 
-def draw_speed(axes: Axes, estimate: Estimate) -> None:
-    t = (estimate.stamps_ns - estimate.stamps_ns[0]) * 1e-9
+def draw_speed(axes: Axes, source: ReplayInput, estimate: Estimate) -> None:
+    t = (estimate.stamps_ns - _origin(source)) * 1e-9
     speed = np.linalg.norm(estimate.velocities, axis=1)
     axes.plot(*_thin(np.stack([t, speed], axis=1)).T, color=ESTIMATE)
     axes.set(xlabel='time, s', ylabel='m/s', title='Speed')
