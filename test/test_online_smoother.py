@@ -133,6 +133,30 @@ def test_relative_corrections_bound_the_drift():
     assert max(track) < 0.15 and smoother.counters['failed_solves'] == 0
 
 
+def test_a_ground_robot_stays_on_the_ground():
+    """Wheel odometry measures no height: what the robot cannot do keeps the IMU's drift out of it."""
+    heights = {}
+    for sigma in ((0.0, 0.0, 0.0), (0.0, 0.05, 0.05)):
+        smoother = ImuSmoother(config(body_velocity_sigma=sigma))
+        rng = np.random.default_rng(0)
+        covariance = np.diag([1e-4, 1e-4, 1e6, 1e6, 1e6, 1e-4])
+        for k in range(6000):                               # 30 s: still for 2, then straight on at 1 m/s
+            t = k * 0.005
+            speed = np.clip(t - 2.0, 0.0, 1.0)
+            accel = np.array([1.0 if 2.0 < t < 3.0 else 0.0, 0.0, 9.80665]) + [0.05, -0.05, 0.08]
+            sample = np.concatenate([rng.normal(0, 7e-3, 3), accel + rng.normal(0, 0.06, 3)])
+            smoother.add_imu(10**9 + k * 5_000_000, sample)
+            if k % 4 == 0:                                  # 50 Hz, faster than a solve needs
+                x = max(0.0, t - 2.5) if speed == 1.0 else 0.5 * max(0.0, t - 2.0) ** 2
+                smoother.add_odometry(10**9 + k * 5_000_000, np.array([x, 0, 0, 0, 0, 0, 1.0]), covariance)
+            smoother.solve()
+        assert smoother.counters['failed_solves'] == 0
+        heights[sigma] = abs(smoother.output.T_odom_base[2])
+        assert abs(smoother.output.T_odom_base[0] - 27.5) < 0.5
+    free, bound = heights.values()
+    assert bound < 0.3 < free
+
+
 def test_the_lever_arm_of_the_imu_is_taken_out():
     """An IMU that is mounted 0.4 m off and turned: the base's pose is as good as without."""
     flight = short_flight(12.0)

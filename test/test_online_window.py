@@ -61,6 +61,11 @@ def random_problem(seed: int = 0, keyframes: int = 5, kernel: str = 'none') -> W
         relative_index=relative_index,
         relative=relative,
         relative_information=information.expand(2, 6, 6),
+        velocity_index=torch.tensor([0, 2]),
+        velocity_rate=normal(2, 3),
+        velocity=normal(2, 3),
+        velocity_information=torch.diag(torch.tensor([0.0, 5.0, 10.0], dtype=torch.float64)).expand(2, 3, 3),
+        T_imu_base=torch.cat([normal(3), so3.exp(normal(3))]),
         prior_states=retract(truth[:2], 0.01 * normal(2, DOF)),
         prior_information=prior_information,
         prior_gradient=normal(2 * DOF),
@@ -130,6 +135,7 @@ def test_marginalizing_keeps_the_newest_estimate():
     problem = replace(problem, states=full.states)
     states, information, gradient = marginalize(problem)
     on_pose, on_relative = problem.pose_index > 0, problem.relative_index[:, 0] > 0
+    on_velocity = problem.velocity_index > 0
     smaller = replace(
         problem,
         states=problem.states[1:],
@@ -140,6 +146,10 @@ def test_marginalizing_keeps_the_newest_estimate():
         relative_index=problem.relative_index[on_relative] - 1,
         relative=problem.relative[on_relative],
         relative_information=problem.relative_information[on_relative],
+        velocity_index=problem.velocity_index[on_velocity] - 1,
+        velocity_rate=problem.velocity_rate[on_velocity],
+        velocity=problem.velocity[on_velocity],
+        velocity_information=problem.velocity_information[on_velocity],
         prior_states=states,
         prior_information=information,
         prior_gradient=gradient,
@@ -166,6 +176,10 @@ def test_an_unconstrained_window_is_singular_not_a_crash(use_native, reference):
         pose_index=problem.pose_index[:0],
         pose=problem.pose[:0],
         pose_information=problem.pose_information[:0],
+        velocity_index=problem.velocity_index[:0],
+        velocity_rate=problem.velocity_rate[:0],
+        velocity=problem.velocity[:0],
+        velocity_information=problem.velocity_information[:0],
         prior_information=torch.zeros_like(problem.prior_information),
         prior_gradient=torch.zeros_like(problem.prior_gradient),
     )

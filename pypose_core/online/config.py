@@ -71,6 +71,10 @@ class ImuSmootherConfig:
     """m and rad. Of one increment between odometry messages whose covariance is unknown (all zeros)."""
     pose_sigma: tuple[float, float] = (0.05, 0.02)
     """m and rad. Of a pose correction whose covariance is unknown."""
+    body_velocity_sigma: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """m/s, along the base's x, y and z. What the base cannot do: its velocity there is zero to this
+    standard deviation; 0 leaves an axis free. (0, 0, 0.05) keeps a ground robot on the ground, which wheel
+    odometry alone does not: it measures no height. (0, 0.05, 0.05) for one that cannot move sideways either."""
     max_iterations: int = 5
     """Of one solve; a warm start needs two or three."""
     time_budget: float = 0.0
@@ -101,6 +105,8 @@ class ImuSmootherConfig:
             raise ValueError(f'robust_kernel is {self.robust_kernel!r}; use one of {", ".join(ROBUST_KERNELS)}')
         if self.window_size < 2:
             raise ValueError(f'window_size is {self.window_size}; a window has at least 2 keyframes')
+        if len(self.body_velocity_sigma) != 3 or min(self.body_velocity_sigma) < 0:
+            raise ValueError(f'body_velocity_sigma is {self.body_velocity_sigma}; it has 3 numbers >= 0')
         for name in ('gravity', 'max_keyframe_interval', 'correction_timeout', 'max_imu_gap', 'reinit_gap'):
             if not getattr(self, name) > 0:
                 raise ValueError(f'{name} is {getattr(self, name)}; it must be positive')

@@ -34,6 +34,8 @@ class Keyframe:
     poses: list[Correction] = field(default_factory=list)
     relatives: list[tuple[int, Correction]] = field(default_factory=list)
     """(id of the earlier keyframe, measurement)"""
+    rate: np.ndarray | None = None
+    """(3,) measured angular rate, rad/s, where the body's velocity is constrained"""
 
 
 @dataclass(frozen=True)
@@ -75,22 +77,28 @@ class SolveJob:
 
 def _without_first(problem: WindowProblem, prior: Prior) -> WindowProblem:
     on_pose, on_relative = problem.pose_index > 0, problem.relative_index[:, 0] > 0
+    on_velocity = problem.velocity_index > 0
     return replace(
         problem, states=problem.states[1:], imu=problem.imu[1:],
         pose_index=problem.pose_index[on_pose] - 1, pose=problem.pose[on_pose],
         pose_information=problem.pose_information[on_pose],
         relative_index=problem.relative_index[on_relative] - 1, relative=problem.relative[on_relative],
         relative_information=problem.relative_information[on_relative],
+        velocity_index=problem.velocity_index[on_velocity] - 1, velocity_rate=problem.velocity_rate[on_velocity],
+        velocity=problem.velocity[on_velocity], velocity_information=problem.velocity_information[on_velocity],
         prior_states=prior.states, prior_information=prior.information, prior_gradient=prior.gradient)
 
 
 class FixedLagWindow:
     """Keyframes in time order, from the oldest that is not marginalized to the newest."""
 
-    def __init__(self, config: ImuSmootherConfig, buffer: ImuBuffer, noise: torch.Tensor):
+    def __init__(self, config: ImuSmootherConfig, buffer: ImuBuffer, noise: torch.Tensor, T_imu_base: np.ndarray):
         self._config = config
         self._buffer = buffer
         self._noise = noise
+        self._T_imu_base = torch.from_numpy(T_imu_base)
+        sigma = np.array(config.body_velocity_sigma)
+        self._velocity_information = np.diag(np.divide(1.0, sigma, out=np.zeros(3), where=sigma > 0))
         self.keyframes: list[Keyframe] = []
         self._next_id = 0
 
@@ -130,6 +138,8 @@ class FixedLagWindow:
         row, samples = self._integrate(before.stamp_ns, stamp_ns, before.state[10:])
         state = predict(before.state, row, self._config.gravity)
         keyframe = Keyframe(self._take_id(), stamp_ns, state, row, samples)
+        if self._velocity_information.any():
+            keyframe.rate = self._buffer.value(stamp_ns)[:3]
         self.keyframes.insert(index, keyframe)
         if index + 1 < len(self.keyframes):
             after = self.keyframes[index + 1]
@@ -166,6 +176,7 @@ class FixedLagWindow:
         poses = [(index[k.id], c) for k in self.keyframes for c in k.poses]
         relatives = [(index[earlier], index[k.id], c) for k in self.keyframes for earlier, c in k.relatives
                      if earlier in index]
+        swinging = [(i, k.rate) for i, k in enumerate(self.keyframes) if k.rate is not None]
         return WindowProblem(
             states=_stack([k.state for k in self.keyframes], 16),
             imu=_stack([k.row for k in self.keyframes[1:]], ROW_SIZE),
@@ -175,6 +186,11 @@ class FixedLagWindow:
             relative_index=torch.tensor([(i, j) for i, j, _ in relatives], dtype=torch.int64).reshape(-1, 2),
             relative=_stack([c.pose for *_, c in relatives], 7),
             relative_information=_stack([c.sqrt_information for *_, c in relatives], 6, 6),
+            velocity_index=torch.tensor([i for i, _ in swinging], dtype=torch.int64),
+            velocity_rate=_stack([rate for _, rate in swinging], 3),
+            velocity=torch.zeros(len(swinging), 3, dtype=torch.float64),
+            velocity_information=_stack([self._velocity_information] * len(swinging), 3, 3),
+            T_imu_base=self._T_imu_base,
             prior_states=self._prior.states, prior_information=self._prior.information,
             prior_gradient=self._prior.gradient, gravity=config.gravity,
             kernel=KERNELS[config.robust_kernel], kernel_width=config.robust_width,

@@ -88,6 +88,10 @@ class ImuBuffer:
         pieces[:, 1:] = 0.5 * (values[1:] + values[:-1])
         return torch.from_numpy(pieces[pieces[:, 0] > 0])
 
+    def value(self, stamp_ns: int) -> np.ndarray:
+        """The signal (6,) at a stamp that the buffer covers."""
+        return self._value(stamp_ns, int(np.searchsorted(self.stamps, stamp_ns, side='right')))
+
     def _value(self, stamp_ns: int, after: int) -> np.ndarray:
         """The signal at `stamp_ns`, which lies between the samples `after` - 1 and `after`."""
         stamps, samples = self.stamps, self.samples

@@ -61,7 +61,8 @@ class ImuSmoother:
         """Forget every measurement; the IMU's unit and the counters stay."""
         self.status = Status.WAITING
         self._buffer = ImuBuffer()
-        self._window = FixedLagWindow(self.config, self._buffer, self._propagator.noise)
+        self._window = FixedLagWindow(self.config, self._buffer, self._propagator.noise,
+                                      corrections.inverse(self.T_base_imu))
         self._pending: list[Correction] = []
         self._job: SolveJob | None = None
         self._last_ns = 0

@@ -9,6 +9,7 @@ and the cost is half the sum of
 * IMU factors between neighbours (Forster et al., TRO 2017, eq. 45, with the biases' random walk inside
   the 15 x 15 covariance),
 * pose factors on single keyframes and relative-pose factors between two, under a robust kernel,
+* body-velocity factors on single keyframes: what the base cannot do, such as leave the ground,
 * the prior that marginalized keyframes left: d^T H d + 2 g^T d, d counted from where it was linearized.
 
 `solve` and `marginalize` dispatch to native kernels that do the same; this file is their reference.
@@ -75,6 +76,16 @@ class WindowProblem:
     """(B, 7) measured T_earlier_later."""
     relative_information: Tensor
     """(B, 6, 6) as pose_information, in the frame of the earlier keyframe."""
+    velocity_index: Tensor
+    """(C,) keyframe of each body-velocity factor."""
+    velocity_rate: Tensor
+    """(C, 3) measured angular rate there, rad/s in the IMU's frame: the base swings around the IMU."""
+    velocity: Tensor
+    """(C, 3) m/s of the base's origin along the base's axes."""
+    velocity_information: Tensor
+    """(C, 3, 3) as pose_information; zero rows leave an axis free."""
+    T_imu_base: Tensor
+    """(7,)"""
     prior_states: Tensor
     """(M, 16) where the prior on the first M keyframes was linearized."""
     prior_information: Tensor
@@ -132,7 +143,8 @@ def marginalize(problem: WindowProblem) -> tuple[Tensor, Tensor, Tensor]:
 def _arguments(problem: WindowProblem) -> tuple:
     return (problem.states, problem.imu, problem.pose_index, problem.pose, problem.pose_information,
             problem.relative_index, problem.relative, problem.relative_information,
-            problem.prior_states, problem.prior_information, problem.prior_gradient,
+            problem.velocity_index, problem.velocity_rate, problem.velocity, problem.velocity_information,
+            problem.T_imu_base, problem.prior_states, problem.prior_information, problem.prior_gradient,
             problem.gravity, problem.kernel, problem.kernel_width)
 
 
@@ -181,6 +193,13 @@ def pose_residual(state: Tensor, measured: Tensor) -> Tensor:
                       state[:, :3] - measured[:, :3]], -1)
 
 
+def velocity_residual(state: Tensor, rate: Tensor, measured: Tensor, T_imu_base: Tensor) -> Tensor:
+    """(N, 3) unwhitened residuals of measured velocities of the base's origin along its own axes."""
+    in_imu = so3.act(so3.inv(state[:, 3:7]), state[:, 7:10])
+    swing = torch.linalg.cross(rate - state[:, 10:13], T_imu_base[:3].expand_as(rate))
+    return so3.act(so3.inv(T_imu_base[3:]), in_imu + swing) - measured
+
+
 def _robust(problem: WindowProblem, squared: Tensor) -> tuple[Tensor, Tensor]:
     """rho(s) and its derivative, the weight, of squared norms s."""
     width = problem.kernel_width
@@ -194,22 +213,27 @@ def _robust(problem: WindowProblem, squared: Tensor) -> tuple[Tensor, Tensor]:
     return squared, torch.ones_like(squared)
 
 
-def _whitened(problem: WindowProblem, states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Whitened residuals of the IMU, pose and relative factors."""
+def _whitened(problem: WindowProblem, states: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Whitened residuals of the IMU, pose, relative and body-velocity factors."""
     factor = torch.linalg.cholesky(problem.imu[:, COVARIANCE].reshape(-1, DOF, DOF) + _floor(states))
     imu = imu_residual(states[:-1], states[1:], problem.imu, problem.gravity)
     imu = torch.linalg.solve_triangular(factor, imu[..., None], upper=False)[..., 0]
     pose = pose_residual(states[problem.pose_index], problem.pose)
     earlier, later = problem.relative_index.unbind(-1)
     relative = relative_residual(states[earlier], states[later], problem.relative)
+    velocity = velocity_residual(states[problem.velocity_index], problem.velocity_rate, problem.velocity,
+                                 problem.T_imu_base)
     return (imu, (problem.pose_information @ pose[..., None])[..., 0],
-            (problem.relative_information @ relative[..., None])[..., 0])
+            (problem.relative_information @ relative[..., None])[..., 0],
+            (problem.velocity_information @ velocity[..., None])[..., 0])
 
 
 def _floor(like: Tensor) -> Tensor:
     """Least covariance of a preintegrated row: one sample alone gives velocity and position errors
-    that are multiples of each other, which has no inverse."""
-    return torch.diag(like.new_tensor([1e-14] * 3 + [1e-12] * 3 + [1e-12] * 3 + [1e-16] * 6))
+    that are multiples of each other, which has no inverse. 1e-6 rad, 3e-5 m/s and 0.1 mm are far below
+    what a correction can tell, and keep the information within what float64 can add to that of a
+    direction which nobody measures (a wheel odometry's height)."""
+    return torch.diag(like.new_tensor([1e-12] * 3 + [1e-9] * 3 + [1e-8] * 3 + [1e-16] * 6))
 
 
 def _prior_delta(problem: WindowProblem, states: Tensor) -> Tensor:
@@ -218,9 +242,9 @@ def _prior_delta(problem: WindowProblem, states: Tensor) -> Tensor:
 
 def cost(problem: WindowProblem, states: Tensor) -> Tensor:
     """Half the robustified sum of squares, and the prior's quadratic."""
-    imu, pose, relative = _whitened(problem, states)
+    imu, pose, relative, velocity = _whitened(problem, states)
     delta = _prior_delta(problem, states)
-    total = (imu**2).sum() + delta @ problem.prior_information @ delta + 2 * problem.prior_gradient @ delta
+    total = (imu**2).sum() + (velocity**2).sum() + delta @ problem.prior_information @ delta + 2 * problem.prior_gradient @ delta
     for residual in (pose, relative):
         total = total + _robust(problem, (residual**2).sum(-1))[0].sum()
     return 0.5 * total
@@ -234,9 +258,10 @@ def normal_equations(problem: WindowProblem, states: Tensor) -> tuple[Tensor, Te
 
     zero = states.new_zeros(len(states) * DOF)
     residual, jacobian = stacked(zero), torch.func.jacfwd(stacked)(zero)
-    imu, pose, relative = _whitened(problem, states)
+    imu, pose, relative, velocity = _whitened(problem, states)
     weight = torch.cat([torch.ones_like(imu).reshape(-1)] + [
-        _robust(problem, (r**2).sum(-1))[1].repeat_interleave(6) for r in (pose, relative)])
+        _robust(problem, (r**2).sum(-1))[1].repeat_interleave(6) for r in (pose, relative)] + [
+        torch.ones_like(velocity).reshape(-1)])
     information = jacobian.T @ (weight[:, None] * jacobian)
     gradient = jacobian.T @ (weight * residual)
     size = len(problem.prior_gradient)
@@ -292,6 +317,7 @@ def _solve_reference(problem: WindowProblem) -> WindowSolution:
 def _marginalize_reference(problem: WindowProblem) -> tuple[Tensor, Tensor, Tensor]:
     on_pose = problem.pose_index == 0
     on_relative = problem.relative_index[:, 0] == 0
+    on_velocity = problem.velocity_index == 0
     partners = problem.relative_index[on_relative, 1]
     size = max(2, len(problem.prior_states), int(partners.max()) + 1 if len(partners) else 0)
     # Other IMU factors stay in the window: an infinite covariance takes them out of this system.
@@ -302,7 +328,9 @@ def _marginalize_reference(problem: WindowProblem) -> tuple[Tensor, Tensor, Tens
         pose_index=problem.pose_index[on_pose], pose=problem.pose[on_pose],
         pose_information=problem.pose_information[on_pose],
         relative_index=problem.relative_index[on_relative], relative=problem.relative[on_relative],
-        relative_information=problem.relative_information[on_relative])
+        relative_information=problem.relative_information[on_relative],
+        velocity_index=problem.velocity_index[on_velocity], velocity_rate=problem.velocity_rate[on_velocity],
+        velocity=problem.velocity[on_velocity], velocity_information=problem.velocity_information[on_velocity])
     information, gradient = normal_equations(part, part.states)
     factor = torch.linalg.cholesky(information[:DOF, :DOF])
     coupling = torch.cholesky_solve(information[:DOF, DOF:], factor)

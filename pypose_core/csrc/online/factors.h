@@ -167,4 +167,30 @@ inline void relative_factor(const double* xi, const double* xj, const double* me
   put3<kDof>(Jj, 3, 6, R);
 }
 
+// Unwhitened residual (3) of the base's velocity along its own axes; Jacobian J (3 x 15) where not null.
+inline void velocity_factor(const double* x, const double* rate, const double* measured, const double* T_imu_base,
+                            double* r, double* J) {
+  double Rt[9], R_base_imu[9], q[4], in_imu[3], unbiased[3], swing[3], B[9], C[9];
+  quat_conj(x + nav_state::kRotation, q);
+  quat_to_matrix(q, Rt);
+  quat_conj(T_imu_base + 3, q);
+  quat_to_matrix(q, R_base_imu);
+  multiply<3, 3, 1>(Rt, x + nav_state::kVelocity, in_imu);
+  for (int i = 0; i < 3; ++i) unbiased[i] = rate[i] - x[nav_state::kBias + i];
+  cross(unbiased, T_imu_base, swing);
+  double total[3] = {in_imu[0] + swing[0], in_imu[1] + swing[1], in_imu[2] + swing[2]};
+  multiply<3, 3, 1>(R_base_imu, total, r);
+  for (int i = 0; i < 3; ++i) r[i] -= measured[i];
+  if (!J) return;
+  std::fill(J, J + 3 * kDof, 0.0);
+  hat(in_imu, B);
+  mul3(R_base_imu, B, C);
+  put3<kDof>(J, 0, 0, C);
+  mul3(R_base_imu, Rt, C);
+  put3<kDof>(J, 0, 3, C);
+  hat(T_imu_base, B);                       // d (rate - bias) x t / d bias = [t]x
+  mul3(R_base_imu, B, C);
+  put3<kDof>(J, 0, 9, C);
+}
+
 }  // namespace pypose

@@ -4,9 +4,9 @@ namespace pypose {
 
 // Least covariance of a row, as in the reference: a single sample gives velocity and position errors
 // that are multiples of each other, which has no inverse.
-static double covariance_floor(int i) { return i < 3 ? 1e-14 : i < 9 ? 1e-12 : 1e-16; }
+static double covariance_floor(int i) { return i < 3 ? 1e-12 : i < 6 ? 1e-9 : i < 9 ? 1e-8 : 1e-16; }
 
-void Window::whiten() {
+void Window::factorize_rows() {
   imu_factor_.resize(kDof * kDof * std::max<int64_t>(view_.keyframes - 1, 0));
   for (int64_t k = 0; k + 1 < view_.keyframes; ++k) {
     double* L = imu_factor_.data() + kDof * kDof * k;
@@ -49,11 +49,12 @@ static double squared_norm(const double* r, int n) {
   return s;
 }
 
-// r <- W r for an upper-triangular or full 6 x 6 square-root information.
-static void whiten6(const double* W, double* r) {
-  double out[6];
-  multiply<6, 6, 1>(W, r, out);
-  std::copy(out, out + 6, r);
+// r <- W r for an N x N square-root information.
+template <int N>
+static void whiten(const double* W, double* r) {
+  double out[N];
+  multiply<N, N, 1>(W, r, out);
+  std::copy(out, out + N, r);
 }
 
 double Window::cost(const double* states) const {
@@ -66,14 +67,20 @@ double Window::cost(const double* states) const {
   }
   for (int64_t k = 0; k < view_.poses; ++k) {
     pose_factor(state(states, view_.pose_index[k]), view_.pose + 7 * k, r, nullptr);
-    whiten6(view_.pose_information + 36 * k, r);
+    whiten<6>(view_.pose_information + 36 * k, r);
     total += robust(squared_norm(r, 6), &weight);
   }
   for (int64_t k = 0; k < view_.relatives; ++k) {
     relative_factor(state(states, view_.relative_index[2 * k]), state(states, view_.relative_index[2 * k + 1]),
                     view_.relative + 7 * k, r, nullptr, nullptr);
-    whiten6(view_.relative_information + 36 * k, r);
+    whiten<6>(view_.relative_information + 36 * k, r);
     total += robust(squared_norm(r, 6), &weight);
+  }
+  for (int64_t k = 0; k < view_.velocities; ++k) {
+    velocity_factor(state(states, view_.velocity_index[k]), view_.velocity_rate + 3 * k, view_.velocity + 3 * k,
+                    view_.T_imu_base, r, nullptr);
+    whiten<3>(view_.velocity_information + 9 * k, r);
+    total += squared_norm(r, 3);
   }
   const int m = kDof * int(view_.prior_keyframes);
   std::vector<double> d(m);
@@ -144,7 +151,7 @@ void Window::linearize(const double* states, bool only_first) {
     const int i = int(view_.pose_index[k]);
     if (only_first && i != 0) continue;
     pose_factor(state(states, i), view_.pose + 7 * k, r, Ji);
-    whiten6(view_.pose_information + 36 * k, r);
+    whiten<6>(view_.pose_information + 36 * k, r);
     multiply<6, 6, kDof>(view_.pose_information + 36 * k, Ji, Wi);
     robust(squared_norm(r, 6), &weight);
     add<6>(i, Wi, i, nullptr, r, weight);
@@ -153,11 +160,19 @@ void Window::linearize(const double* states, bool only_first) {
     const int i = int(view_.relative_index[2 * k]), j = int(view_.relative_index[2 * k + 1]);
     if (only_first && i != 0) continue;
     relative_factor(state(states, i), state(states, j), view_.relative + 7 * k, r, Ji, Jj);
-    whiten6(view_.relative_information + 36 * k, r);
+    whiten<6>(view_.relative_information + 36 * k, r);
     multiply<6, 6, kDof>(view_.relative_information + 36 * k, Ji, Wi);
     multiply<6, 6, kDof>(view_.relative_information + 36 * k, Jj, Wj);
     robust(squared_norm(r, 6), &weight);
     add<6>(i, Wi, j, Wj, r, weight);
+  }
+  for (int64_t k = 0; k < view_.velocities; ++k) {
+    const int i = int(view_.velocity_index[k]);
+    if (only_first && i != 0) continue;
+    velocity_factor(state(states, i), view_.velocity_rate + 3 * k, view_.velocity + 3 * k, view_.T_imu_base, r, Ji);
+    whiten<3>(view_.velocity_information + 9 * k, r);
+    multiply<3, 3, kDof>(view_.velocity_information + 9 * k, Ji, Wi);
+    add<3>(i, Wi, i, nullptr, r, 1.0);
   }
   add_prior(states);
 }

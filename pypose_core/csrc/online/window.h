@@ -12,12 +12,14 @@
 namespace pypose {
 
 struct WindowView {
-  int64_t keyframes, poses, relatives, prior_keyframes;
+  int64_t keyframes, poses, relatives, velocities, prior_keyframes;
   const double *states, *imu;
   const int64_t* pose_index;
   const double *pose, *pose_information;
   const int64_t* relative_index;
   const double *relative, *relative_information;
+  const int64_t* velocity_index;
+  const double *velocity_rate, *velocity, *velocity_information, *T_imu_base;
   const double *prior_states, *prior_information, *prior_gradient;
   double gravity;
   int64_t kernel;   // 0 none, 1 Huber, 2 Cauchy
@@ -35,7 +37,7 @@ class Window {
   };
 
   explicit Window(const WindowView& view) : view_(view), n_(kDof * int(view.keyframes)) {
-    whiten();
+    factorize_rows();
     find_envelope();
     H_.resize(size_t(n_) * n_);
     g_.resize(n_);
@@ -51,7 +53,7 @@ class Window {
   int connected_to_first() const;
 
  private:
-  void whiten();
+  void factorize_rows();
   void find_envelope();
   double cost(const double* states) const;
   void linearize(const double* states, bool only_first);
