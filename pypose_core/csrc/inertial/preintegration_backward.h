@@ -58,67 +58,68 @@ PP_HD void noise_adjoint(const StepJacobian<T>& F, T dt, const T* noise, const T
   for (int i = 0; i < 9; ++i) bar.R[i] += right[i];
 }
 
+// out = F^T X, both 15x15.
+template <typename T>
+PP_HD void apply_transposed_transition(const StepJacobian<T>& F, T dt, const T* __restrict X, T* __restrict out) {
+  const T half = T(0.5) * dt;
+  T velocity[45];                                 // what reaches the velocity's increment [A, -R dt]
+  for (int k = 0; k < 45; ++k) velocity[k] = X[45 + k] + half * X[90 + k];
+  for (int i = 0; i < 3; ++i)
+    for (int c = 0; c < 15; ++c) {
+      const T *x = X + c, *v = velocity + c;
+      out[15 * i + c] = F.E[i] * x[0] + F.E[3 + i] * x[15] + F.E[6 + i] * x[30] +
+                        F.A[i] * v[0] + F.A[3 + i] * v[15] + F.A[6 + i] * v[30];
+      out[15 * (9 + i) + c] = x[15 * (9 + i)] - (F.JrDt[i] * x[0] + F.JrDt[3 + i] * x[15] + F.JrDt[6 + i] * x[30]);
+      out[15 * (12 + i) + c] = x[15 * (12 + i)] - (F.RDt[i] * v[0] + F.RDt[3 + i] * v[15] + F.RDt[6 + i] * v[30]);
+    }
+  for (int k = 0; k < 45; ++k) {
+    out[45 + k] = X[45 + k] + dt * X[90 + k];
+    out[90 + k] = X[90 + k];
+  }
+}
+
+// out (3x6) = 2 rows (3x15) P[:, first three columns and those from `column` on].
+template <typename T>
+PP_HD void transition_block_adjoint(const T* rows, const T* P, int column, T* out) {
+  T sums[3][8] = {};                              // eight columns, of which six count: one vector register
+  for (int k = 0; k < 15; ++k) {
+    const T* p = P + 15 * k;
+    const T right[8] = {p[0], p[1], p[2], p[column], p[column + 1], p[column + 2], T(0), T(0)};
+    for (int i = 0; i < 3; ++i)
+      for (int j = 0; j < 8; ++j) sums[i][j] += rows[15 * i + k] * right[j];
+  }
+  for (int i = 0; i < 3; ++i)
+    for (int j = 0; j < 6; ++j) out[6 * i + j] = T(2) * sums[i][j];
+}
+
 // F's part of P' = F P F^T + Q: F_bar = 2 G F P, and G <- F^T G F.
 template <typename T>
 PP_HD void transition_adjoint(const StepJacobian<T>& F, T dt, const T* __restrict P, T* __restrict G,
                               StepAdjoint<T>& bar, T& dt_bar) {
   const T half = T(0.5) * dt;
-  T M[9 * 15];                                    // the first nine rows of F P; the last six are P's own
-  apply_transition<15>(F, dt, P, M);
-  T F_bar[9 * 15] = {};                           // its first nine rows
-  for (int r = 0; r < 9; ++r)
-    for (int k = 0; k < 15; ++k) {
-      const T g = T(2) * G[15 * r + k];
-      const T* m = k < 9 ? M + 15 * k : P + 15 * k;
-      for (int c = 0; c < 15; ++c) F_bar[15 * r + c] += g * m[c];
-    }
-  for (int i = 0; i < 3; ++i) {
-    const T *rotation = F_bar + 15 * i, *velocity = F_bar + 15 * (3 + i), *position = F_bar + 15 * (6 + i);
-    dt_bar += position[3 + i];
-    for (int j = 0; j < 3; ++j) {
-      const int k = 3 * i + j;
-      bar.E[k] += rotation[j];
-      bar.JrDt[k] -= rotation[9 + j];
-      bar.A[k] += velocity[j] + half * position[j];
-      bar.RDt[k] -= velocity[12 + j] + half * position[12 + j];
-      dt_bar += T(0.5) * (position[j] * F.A[k] - position[12 + j] * F.RDt[k]);
-    }
-  }
-  T K[225];                                       // F^T G, row by row
+  T K[225], GF[225];
+  apply_transposed_transition(F, dt, G, K);
+  for (int i = 0; i < 15; ++i)                    // G is symmetric
+    for (int j = 0; j < 15; ++j) GF[15 * i + j] = K[15 * j + i];
+  apply_transposed_transition(F, dt, GF, G);
+
+  T of_rotation[18], of_velocity[18], velocity[45];
+  for (int k = 0; k < 45; ++k) velocity[k] = GF[45 + k] + half * GF[90 + k];
+  transition_block_adjoint(GF, P, 9, of_rotation);
+  transition_block_adjoint(velocity, P, 12, of_velocity);
   for (int i = 0; i < 3; ++i)
-    for (int c = 0; c < 15; ++c) {
-      T e = T(0), jr = T(0), a = T(0), r = T(0);
-      for (int k = 0; k < 3; ++k) {
-        const T rotation = G[15 * k + c], velocity = G[15 * (3 + k) + c] + half * G[15 * (6 + k) + c];
-        e += F.E[3 * k + i] * rotation;
-        jr += F.JrDt[3 * k + i] * rotation;
-        a += F.A[3 * k + i] * velocity;
-        r += F.RDt[3 * k + i] * velocity;
-      }
-      K[15 * i + c] = e + a;
-      K[15 * (3 + i) + c] = G[15 * (3 + i) + c] + dt * G[15 * (6 + i) + c];
-      K[15 * (6 + i) + c] = G[15 * (6 + i) + c];
-      K[15 * (9 + i) + c] = G[15 * (9 + i) + c] - jr;
-      K[15 * (12 + i) + c] = G[15 * (12 + i) + c] - r;
-    }
-  for (int row = 0; row < 15; ++row) {            // (F^T G) F
-    const T* k = K + 15 * row;
-    T* out = G + 15 * row;
     for (int j = 0; j < 3; ++j) {
-      T e = T(0), jr = T(0), a = T(0), r = T(0);
-      for (int i = 0; i < 3; ++i) {
-        const T velocity = k[3 + i] + half * k[6 + i];
-        e += k[i] * F.E[3 * i + j];
-        jr += k[i] * F.JrDt[3 * i + j];
-        a += velocity * F.A[3 * i + j];
-        r += velocity * F.RDt[3 * i + j];
-      }
-      out[j] = e + a;
-      out[3 + j] = k[3 + j] + dt * k[6 + j];
-      out[6 + j] = k[6 + j];
-      out[9 + j] = k[9 + j] - jr;
-      out[12 + j] = k[12 + j] - r;
+      bar.E[3 * i + j] += of_rotation[6 * i + j];
+      bar.JrDt[3 * i + j] -= of_rotation[6 * i + 3 + j];
+      bar.A[3 * i + j] += of_velocity[6 * i + j];
+      bar.RDt[3 * i + j] -= of_velocity[6 * i + 3 + j];
     }
+  for (int i = 0; i < 3; ++i) {                   // dt in the position's rows: d(F P)/d(dt) at fixed A, R dt
+    T sums[15];
+    for (int c = 0; c < 15; ++c)
+      sums[c] = GF[15 * (6 + i) + c] * (T(2) * P[15 * (3 + i) + c] + dot3_column<15>(F.A + 3 * i, P + c) -
+                                        dot3_column<15>(F.RDt + 3 * i, P + 180 + c));
+    for (int c = 0; c < 15; ++c) dt_bar += sums[c];
   }
 }
 
