@@ -3,6 +3,7 @@
 `import pypose_core as pp` gives PyPose's public names; what is added has a name in the same spirit.
 """
 from pypose_core import func as func
+from pypose_core import module as module
 from pypose_core import testing as testing
 from pypose_core.func import retain_ltype as retain_ltype
 from pypose_core.lie.checking import hasnan as hasnan
