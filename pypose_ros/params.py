@@ -246,8 +246,10 @@ class NodeParameters:
                 continue        # use_sim_time belongs to rclpy
             value = spec.default
             if name in overrides:
+                given = overrides[name].value
                 try:
-                    value = spec.convert(overrides[name].value)
+                    # ROS's parser hands on an empty list as nothing.
+                    value = spec.convert([] if given is None and typing.get_args(spec.type) else given)
                 except ValueError as error:
                     self._problems[name] = str(error)
             node.declare_parameter(name, _ros(value), _descriptor(spec), ignore_override=True)

@@ -12,6 +12,7 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 FOREVER = 1e8           # s; without a timeout the EventsExecutor of Jazzy and Kilted spins idly
 CRASH_LIMIT = 100       # exceptions in callbacks within a second that mean that nothing works any more
 
@@ -66,7 +67,7 @@ def run(make: Callable, args: list[str] | None = None) -> int:
     """
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in SIGNALS:
         signal.signal(number, lambda *_: ended.set())
     node = make()
     try:
@@ -84,3 +85,7 @@ def run(make: Callable, args: list[str] | None = None) -> int:
     finally:
         node.destroy_node()
         rclpy.try_shutdown()
+        # Ctrl-C reaches a launched node twice, from the terminal and from launch; Python, while it ends,
+        # would give the second one back its deadly default.
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)

@@ -74,6 +74,19 @@ def test_a_signal_ends_the_node_in_order_with_exit_code_0(network, number, execu
     assert 'inactive' in process.log and 'Traceback' not in process.log
 
 
+def test_a_second_signal_while_the_node_ends_does_not_kill_it(network):
+    peer, start = network
+    process = start('-p', 'autostart:=false')
+    peer.until(lambda: 'imu_preintegration' in peer.node.get_node_names(), 'the node appears', 60)
+    process.popen.send_signal(signal.SIGINT)
+    for _ in range(200):
+        if process.popen.poll() is not None:
+            break
+        process.popen.send_signal(signal.SIGINT)
+        peer.spin(0.01)
+    assert process.popen.wait(15) == 0
+
+
 def test_a_killed_node_that_is_started_again_takes_up_the_work(network):
     peer, start = network
     process = start(*EXTRINSIC)

@@ -1,0 +1,37 @@
+"""The node's page and its parameter file say what is declared, and all of it."""
+import re
+from pathlib import Path
+
+import pytest
+
+from pypose_ros import param_docs
+from pypose_ros.params import build, load_yaml, specs
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize('node', list(param_docs.NODES))
+def test_the_page_lists_the_declared_parameters(node):
+    document = (ROOT / 'docs' / 'nodes' / f'{node}.md').read_text(encoding='utf-8')
+    assert document == param_docs.page(document, param_docs.NODES[node]), 'run python -m pypose_ros.param_docs'
+    assert set(re.findall(r'^\| `([\w.]+)` \| [a-z]+(?:\[\])? \|', document, re.M)) == set(
+        specs(param_docs.NODES[node]))
+
+
+@pytest.mark.parametrize('node', list(param_docs.NODES))
+@pytest.mark.parametrize('namespace', ['/', '/robot', '/a/b'])
+def test_the_parameter_file_holds_every_default(node, namespace):
+    cls = param_docs.NODES[node]
+    path = ROOT / 'config' / f'{node}.yaml'
+    assert path.read_text(encoding='utf-8') == param_docs.yaml_file(node, cls)
+    values = load_yaml(path, node, namespace=namespace)
+    assert set(values) == set(specs(cls)) and build(cls, values) == cls()
+
+
+def test_the_page_names_every_topic_and_service_of_the_node():
+    document = (ROOT / 'docs' / 'nodes' / 'imu_preintegration.md').read_text(encoding='utf-8')
+    sources = ''.join((ROOT / 'pypose_ros' / 'nodes' / f'imu_preintegration{part}.py').read_text()
+                      for part in ('', '_outputs'))
+    made = re.findall(r"(?:publisher|subscription|service)\(\s*\w+, '([^']+)'", sources)
+    assert len(made) >= 12
+    assert [name for name in made if f'`{name}`' not in document] == []
