@@ -1,7 +1,8 @@
 """Publishers, subscriptions, services and timers of a node, made alike and destroyed together.
 
-Public endpoints can be given another QoS by parameters (`qos_overrides.<topic>.<kind>.<policy>`), and a
-peer whose QoS does not fit is named in the log together with what to do about it.
+All but those with absolute names (/tf, /diagnostics) can be given another QoS by parameters
+(`qos_overrides.<topic>.<kind>.<policy>`), and a peer whose QoS does not fit is named in the log together with
+what to do about it.
 """
 import copy
 from collections.abc import Callable
@@ -19,7 +20,7 @@ def describe(profile: QoSProfile) -> str:
     return f'{profile.reliability.name.lower()}, {profile.durability.name.lower()}'
 
 
-def incompatibility(topic: str, ours: QoSProfile, peers, *, publishing: bool) -> list[str]:
+def incompatibility(topic: str, ours: QoSProfile, peers, *, publishing: bool, overridable: bool) -> list[str]:
     """A sentence for each peer (a TopicEndpointInfo) that cannot talk to our endpoint, with the fix."""
     sentences = []
     mine, other = ('publisher', 'subscription') if publishing else ('subscription', 'publisher')
@@ -33,11 +34,12 @@ def incompatibility(topic: str, ours: QoSProfile, peers, *, publishing: bool) ->
             else 'durability'
         wanted = getattr(requested if publishing else offered, policy).name.lower()
         node = f'{peer.node_namespace.rstrip("/")}/{peer.node_name}'
-        sentences.append(
-            f'{topic}: our {mine} ({describe(ours)}) and the {other} of {node} ({describe(theirs)}) do not '
-            f'fit: no message will pass. Either let {node} use {policy} '
-            f'{getattr(ours, policy).name.lower()}, or set our parameter '
-            f'qos_overrides.{topic}.{mine}.{policy}: {wanted}')
+        sentence = (f'{topic}: our {mine} ({describe(ours)}) and the {other} of {node} ({describe(theirs)}) do '
+                    f'not fit: no message will pass. Let {node} use {policy} '
+                    f'{getattr(ours, policy).name.lower()}')
+        if overridable:
+            sentence += f', or set our parameter qos_overrides.{topic}.{mine}.{policy}: {wanted}'
+        sentences.append(sentence)
     return sentences
 
 
@@ -63,13 +65,13 @@ class Endpoints:
                    profile: QoSProfile):
         # A copy: rclpy writes overrides into the profile that it is given.
         profile = copy.copy(profile)
-        resolved = self._node.resolve_topic_name(topic)
+        resolved, overriding = self._node.resolve_topic_name(topic), self._overriding(topic)
 
         def report(_event) -> None:
             peers = self._node.get_subscriptions_info_by_topic(resolved)
-            self._report(resolved, profile, peers, publishing=True)
+            self._report(resolved, profile, peers, publishing=True, overridable=overriding is not None)
 
-        publisher = create(kind, topic, profile, qos_overriding_options=self._overriding(topic),
+        publisher = create(kind, topic, profile, qos_overriding_options=overriding,
                            event_callbacks=PublisherEventCallbacks(incompatible_qos=report))
         self._undo.append(lambda: destroy(publisher))
         return publisher
@@ -78,14 +80,14 @@ class Endpoints:
                      raw: bool = False):
         """A subscription; `raw` ones give the callback the serialized bytes."""
         profile = copy.copy(profile)
-        resolved = self._node.resolve_topic_name(topic)
+        resolved, overriding = self._node.resolve_topic_name(topic), self._overriding(topic)
 
         def report(_event) -> None:
             peers = self._node.get_publishers_info_by_topic(resolved)
-            self._report(resolved, profile, peers, publishing=False)
+            self._report(resolved, profile, peers, publishing=False, overridable=overriding is not None)
 
         subscription = self._node.create_subscription(
-            kind, topic, callback, profile, raw=raw, qos_overriding_options=self._overriding(topic),
+            kind, topic, callback, profile, raw=raw, qos_overriding_options=overriding,
             event_callbacks=SubscriptionEventCallbacks(incompatible_qos=report))
         self._undo.append(lambda: self._node.destroy_subscription(subscription))
         return subscription
@@ -103,10 +105,10 @@ class Endpoints:
         while self._undo:
             self._undo.pop()()
 
-    def _report(self, topic: str, profile: QoSProfile, peers, *, publishing: bool) -> None:
-        for sentence in incompatibility(topic, profile, peers, publishing=publishing):
+    def _report(self, topic: str, profile: QoSProfile, peers, **kind: bool) -> None:
+        for sentence in incompatibility(topic, profile, peers, **kind):
             self._node.get_logger().error(sentence)
 
     @staticmethod
     def _overriding(topic: str) -> QoSOverridingOptions | None:
-        return None if topic.startswith(('~', '/')) else QoSOverridingOptions(policy_kinds=_OVERRIDABLE)
+        return None if topic.startswith('/') else QoSOverridingOptions(policy_kinds=_OVERRIDABLE)
