@@ -209,14 +209,29 @@ def test_nees_of_consistent_errors_lies_in_the_band_and_of_others_not():
 
 def test_correlated_errors_count_as_the_fewer_they_are():
     rng = np.random.default_rng(0)
-    white = rng.normal(size=20000)
+    white = rng.normal(size=(20000, 2))
     assert effective_samples(white) > 15000
-    a = 0.95                                       # AR(1): N (1 - a) / (1 + a)
-    coloured = np.zeros(20000)
+    a = 0.95                                       # AR(1): its square is worth N (1 - a^2) / (1 + a^2)
+    coloured = np.zeros((20000, 2))
     for k in range(1, 20000):
         coloured[k] = a * coloured[k - 1] + white[k]
-    assert effective_samples(coloured) == pytest.approx(20000 * (1 - a) / (1 + a), rel=0.3)
-    assert effective_samples(np.ones(10)) == 1.0
+    assert effective_samples(coloured) == pytest.approx(20000 * (1 - a ** 2) / (1 + a ** 2), rel=0.2)
+    twins = effective_samples(np.repeat(coloured[:, :1], 2, axis=1))    # the same error twice is one
+    assert twins == pytest.approx(effective_samples(coloured[:, :1]) / 2, rel=0.05)
+    assert effective_samples(np.ones((10, 1))) == pytest.approx(1.0)
+    assert effective_samples(np.zeros((10, 2))) == 1.0
+
+
+def test_the_band_holds_for_correlated_errors_of_a_consistent_estimator():
+    a, inside = 0.98, 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        z = np.empty((600, 3))
+        z[0] = rng.normal(size=3)
+        for k in range(1, 600):
+            z[k] = a * z[k - 1] + np.sqrt(1 - a ** 2) * rng.normal(size=3)
+        inside += nees(z, np.tile(np.eye(3), (600, 1, 1))).consistent
+    assert inside >= 50                            # 95 % of 60 is 57; the band itself is an estimate
 
 
 def test_rmse_of_vectors_is_that_of_their_lengths():
