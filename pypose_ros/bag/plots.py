@@ -168,7 +168,7 @@ def draw_bias(axes: Axes, source: ReplayInput, estimate: Estimate, *, first: int
     dashed = ' (dashed: true)' if source.truth is not None and source.truth.bias is not None else ''
     sensor, unit = (('gyroscope', 'rad/s'), ('accelerometer', 'm/s²'))[first // 3]
     axes.set(xlabel='time, s', ylabel=unit, title=f'Bias of the {sensor}{dashed}')
-    axes.legend(loc='upper right', ncols=3)
+    axes.legend(loc='best', ncols=3)
 
 
 def draw_latency(axes: Axes, output_ms: NDArray, received_ms: NDArray) -> None:
