@@ -1,4 +1,5 @@
 """The main program of a node: executor, signals, orderly end."""
+import gc
 import signal
 import threading
 import time
@@ -75,6 +76,9 @@ def run(make: Callable, args: list[str] | None = None) -> int:
         if (node.get_parameter('autostart').value
                 and node.trigger_configure() == TransitionCallbackReturn.SUCCESS):
             node.trigger_activate()
+        # What is alive now stays: the collector would otherwise walk all of torch's objects in some callback.
+        gc.collect()
+        gc.freeze()
         spinner.start()
         while not ended.wait(0.5) and not spinner.failed.is_set():
             pass
