@@ -58,8 +58,8 @@ class ImuPreintegrationParams(CommonParams):
         (0.05, 0.02), 'm and rad of a `pose` whose covariance is all zeros (unknown).',
         minimum=1e-6, maximum=100.0, lengths=(2,))
     body_velocity_sigma: tuple[float, ...] = parameter(
-        (0.0, 0.0, 0.0), 'm/s along x, y, z of base_frame that the robot cannot move by: its velocity there is zero '
-        'to this standard deviation; 0 leaves an axis free. A ground robot: [0, 0, 0.05].',
+        (0.0, 0.0, 0.0), 'm/s along x, y, z of base_frame that the robot cannot move by: its velocity there '
+        'is zero to this standard deviation; 0 leaves an axis free. A ground robot: [0, 0, 0.05].',
         minimum=0.0, maximum=100.0, lengths=(3,))
     max_iterations: int = parameter(5, 'Iterations of one solve.', minimum=1, maximum=100)
     time_budget: float = parameter(
@@ -87,8 +87,8 @@ class ImuPreintegrationParams(CommonParams):
 def smoother_config(params: ImuPreintegrationParams) -> ImuSmootherConfig:
     """The estimator's configuration. ValueError where parameters contradict each other."""
     names = ('gravity', 'window_size', 'correction_timeout', 'robust_kernel', 'odometry_sigma', 'pose_sigma',
-             'body_velocity_sigma', 'max_iterations', 'time_budget', 'max_imu_gap', 'reinit_gap', 'max_velocity', 'max_gyro_bias',
-             'max_accel_bias', 'accel_scale', 'time_offset')
+             'body_velocity_sigma', 'max_iterations', 'time_budget', 'max_imu_gap', 'reinit_gap',
+             'max_velocity', 'max_gyro_bias', 'max_accel_bias', 'accel_scale', 'time_offset')
     noise = ImuNoise(
         gyroscope_noise_density=params.gyroscope_noise_density,
         accelerometer_noise_density=params.accelerometer_noise_density,
