@@ -1,0 +1,240 @@
+// torch.ops.pypose.graph_*: the inner loop of a factor graph. torch releases the GIL around operators that are
+// called through torch.ops.
+
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
+#include <torch/library.h>
+
+#include "graph/chain.h"
+#include "graph/linearize.h"
+
+namespace pypose {
+namespace {
+
+void check(const at::Tensor& t, at::ScalarType type, at::IntArrayRef shape, const char* name) {
+  TORCH_CHECK(t.device().is_cpu() && t.scalar_type() == type && t.is_contiguous(), name, " must be a contiguous ",
+              toString(type), " tensor on the CPU; it is ", toString(t.scalar_type()), " on ", t.device());
+  TORCH_CHECK(t.sizes() == shape, name, " must have shape ", shape, "; it has ", t.sizes());
+}
+
+void check_index(const at::Tensor& index, int64_t width, int64_t variables) {
+  check(index, at::kLong, {index.size(0), width}, "index");
+  const int64_t* p = index.const_data_ptr<int64_t>();
+  for (int64_t k = 0; k < index.numel(); ++k)
+    TORCH_CHECK(0 <= p[k] && p[k] < variables, "factor ", k / width, " names variable ", p[k], " of ", variables);
+}
+
+Kernel checked_kernel(int64_t kernel, double width) {
+  TORCH_CHECK(0 <= kernel && kernel < int64_t(Kernel::kCount), "no robust kernel ", kernel);
+  TORCH_CHECK(kernel == 0 || width > 0, "the width of a robust kernel must be positive, not ", width);
+  return Kernel(kernel);
+}
+
+// Slots must lie within H; checked once per analysis, on the Python side of the same package, and here again
+// because a wrong one would corrupt memory.
+void check_slots(const at::Tensor& slots, const at::Tensor& column, int64_t largest, const at::Tensor& H,
+                 const at::Tensor& g) {
+  const int64_t* s = slots.const_data_ptr<int64_t>();
+  for (int64_t k = 0; k < slots.numel(); ++k)
+    TORCH_CHECK(s[k] < 0 || (s[k] >> 1) + largest <= H.numel(), "slot ", s[k], " lies outside the matrix");
+  const int64_t* c = column.const_data_ptr<int64_t>();
+  for (int64_t k = 0; k < column.numel(); ++k) TORCH_CHECK(c[k] < g.numel(), "column ", c[k], " lies outside");
+}
+
+template <typename Group, int V>
+Cost linearize_batch(const at::Tensor& X, const at::Tensor& index, const at::Tensor& Z, const at::Tensor& information,
+                     const at::Tensor& weight, int64_t kernel, double width, const at::Tensor& column,
+                     const at::Tensor& slots, at::Tensor& H, at::Tensor& g, at::Tensor& squared) {
+  constexpr int D = Group::kDof, S = Group::kStorage;
+  const int64_t M = index.size(0), N = X.size(0);
+  const auto f64 = at::kDouble;
+  check(X, f64, {N, S}, "variables");
+  check_index(index, V, N);
+  check(Z, f64, {M, S}, "measurement");
+  check(information, f64, {M, D, D}, "information");
+  if (weight.numel()) check(weight, f64, {M}, "weight");
+  if (squared.numel()) check(squared, f64, {M}, "squared");
+  const bool wanted = H.numel() > 0;
+  if (wanted) {
+    check(column, at::kLong, {N}, "column");
+    check(slots, at::kLong, {M, V * (V + 1) / 2}, "slots");
+    check(H, f64, {H.numel()}, "H");
+    check(g, f64, {g.numel()}, "g");
+    check_slots(slots, column, D * D, H, g);
+  }
+  const Weighting weighting = {information.const_data_ptr<double>(),
+                               weight.numel() ? weight.const_data_ptr<double>() : nullptr,
+                               checked_kernel(kernel, width), width};
+  const Target target = {wanted ? column.const_data_ptr<int64_t>() : nullptr,
+                         wanted ? slots.const_data_ptr<int64_t>() : nullptr,
+                         wanted ? H.mutable_data_ptr<double>() : nullptr,
+                         wanted ? g.mutable_data_ptr<double>() : nullptr};
+  return linearize<Group, V>(M, X.const_data_ptr<double>(), index.const_data_ptr<int64_t>(),
+                             Z.const_data_ptr<double>(), weighting, target,
+                             squared.numel() ? squared.mutable_data_ptr<double>() : nullptr);
+}
+
+// Adds to H and g unless H is empty; returns (cost, chi2). `squared`, unless empty, takes each r^T Omega r.
+std::tuple<double, double> graph_linearize(const at::Tensor& X, const at::Tensor& index, const at::Tensor& Z,
+                                           const at::Tensor& information, const at::Tensor& weight, int64_t kernel,
+                                           double width, const at::Tensor& column, const at::Tensor& slots,
+                                           at::Tensor& H, at::Tensor& g, at::Tensor& squared) {
+  TORCH_CHECK(X.dim() == 2 && index.dim() == 2, "variables and index must have two dimensions");
+  const bool se3 = X.size(1) == Se3::kStorage, pair = index.size(1) == 2;
+  const auto call = se3 ? (pair ? linearize_batch<Se3, 2> : linearize_batch<Se3, 1>)
+                        : (pair ? linearize_batch<Se2, 2> : linearize_batch<Se2, 1>);
+  const Cost cost = call(X, index, Z, information, weight, kernel, width, column, slots, H, g, squared);
+  return {cost.robust, cost.chi2};
+}
+
+// The same from whitened residuals r (M, e) and their Jacobians J (M, e, sum(dofs)), variables side by side;
+// columns (M, V) holds the scalar row of each variable, or -1.
+std::tuple<double, double> graph_assemble(const at::Tensor& J, const at::Tensor& r, at::IntArrayRef dofs,
+                                          const at::Tensor& weight, int64_t kernel_, double width,
+                                          const at::Tensor& columns, const at::Tensor& slots, at::Tensor& H,
+                                          at::Tensor& g) {
+  const int64_t M = r.size(0), e = r.size(1), V = int64_t(dofs.size());
+  std::vector<int64_t> begin(1, 0);
+  for (int64_t d : dofs) begin.push_back(begin.back() + d);
+  const int64_t D = begin.back();
+  const auto f64 = at::kDouble;
+  check(r, f64, {M, e}, "r");
+  check(J, f64, {M, e, D}, "J");
+  if (weight.numel()) check(weight, f64, {M}, "weight");
+  check(columns, at::kLong, {M, V}, "columns");
+  check(slots, at::kLong, {M, V * (V + 1) / 2}, "slots");
+  check_slots(slots, columns, 1, H, g);
+  const Kernel kernel = checked_kernel(kernel_, width);
+  double *h = H.mutable_data_ptr<double>(), *gradient = g.mutable_data_ptr<double>();
+  const int64_t *column = columns.const_data_ptr<int64_t>(), *slot = slots.const_data_ptr<int64_t>();
+  Cost cost;
+  for (int64_t f = 0; f < M; ++f, column += V) {
+    const double *rf = r.const_data_ptr<double>() + f * e, *Jf = J.const_data_ptr<double>() + f * e * D;
+    double s = 0;
+    for (int64_t k = 0; k < e; ++k) s += rf[k] * rf[k];
+    const double given = weight.numel() ? weight.const_data_ptr<double>()[f] : 1;
+    const Robust robustified = robust(kernel, width, given * s);
+    const double w = given * robustified.weight;
+    cost.robust += robustified.cost;
+    cost.chi2 += s;
+    for (int64_t a = 0; a < V; ++a) {
+      for (int64_t i = 0; column[a] >= 0 && i < dofs[a]; ++i) {
+        double sum = 0;
+        for (int64_t k = 0; k < e; ++k) sum += Jf[k * D + begin[a] + i] * rf[k];
+        gradient[column[a] + i] += w * sum;
+      }
+      for (int64_t b = 0; b <= a; ++b, ++slot) {
+        if (*slot < 0) continue;
+        double* at = h + (*slot >> 1);
+        TORCH_CHECK((*slot >> 1) + dofs[a] * dofs[b] <= H.numel(), "slot ", *slot, " lies outside the matrix");
+        for (int64_t i = 0; i < dofs[a]; ++i)
+          for (int64_t j = 0; j < dofs[b]; ++j) {
+            double sum = 0;
+            for (int64_t k = 0; k < e; ++k) sum += Jf[k * D + begin[a] + i] * Jf[k * D + begin[b] + j];
+            at[*slot & 1 ? j * dofs[a] + i : i * dofs[b] + j] += w * sum;
+          }
+      }
+    }
+  }
+  return {cost.robust, cost.chi2};
+}
+
+// X Exp(delta) for the variables that are not held.
+at::Tensor graph_retract(const at::Tensor& X, const at::Tensor& column, const at::Tensor& delta) {
+  const int64_t N = X.size(0), S = X.size(1);
+  TORCH_CHECK(S == Se3::kStorage || S == Se2::kStorage, "no group of storage ", S);
+  const int64_t D = S == Se3::kStorage ? Se3::kDof : Se2::kDof;
+  check(X, at::kDouble, {N, S}, "variables");
+  check(column, at::kLong, {N}, "column");
+  check(delta, at::kDouble, {delta.numel()}, "delta");
+  at::Tensor out = X.clone();
+  const double *x = X.const_data_ptr<double>(), *d = delta.const_data_ptr<double>();
+  const int64_t* c = column.const_data_ptr<int64_t>();
+  double* y = out.mutable_data_ptr<double>();
+  for (int64_t k = 0; k < N; ++k, x += S, y += S) {
+    if (c[k] < 0) continue;
+    TORCH_CHECK(c[k] + D <= delta.numel(), "column ", c[k], " lies outside the step");
+    if (S == Se3::kStorage) Se3::retract(x, d + c[k], y);
+    else Se2::retract(x, d + c[k], y);
+  }
+  return out;
+}
+
+// Poses composed along a spanning tree of the measurements, from those that are known.
+std::tuple<at::Tensor, at::Tensor> graph_chain(const at::Tensor& X, const at::Tensor& known, const at::Tensor& index,
+                                               const at::Tensor& Z) {
+  const int64_t N = X.size(0), S = X.size(1), M = index.size(0);
+  TORCH_CHECK(S == Se3::kStorage || S == Se2::kStorage, "no group of storage ", S);
+  check(X, at::kDouble, {N, S}, "variables");
+  check(known, at::kBool, {N}, "known");
+  check_index(index, 2, N);
+  check(Z, at::kDouble, {M, S}, "measurement");
+  at::Tensor out = X.clone(), reached = known.clone();
+  const auto call = S == Se3::kStorage ? compose_tree<Se3> : compose_tree<Se2>;
+  call(N, M, index.const_data_ptr<int64_t>(), Z.const_data_ptr<double>(), out.mutable_data_ptr<double>(),
+       reached.mutable_data_ptr<bool>());
+  return {out, reached};
+}
+
+// The unit quaternions of the rotations nearest to matrices (N, 3, 3).
+at::Tensor graph_nearest_rotations(const at::Tensor& matrices) {
+  check(matrices, at::kDouble, {matrices.size(0), 3, 3}, "matrices");
+  at::Tensor out = at::empty({matrices.size(0), 4}, matrices.options());
+  for (int64_t k = 0; k < matrices.size(0); ++k)
+    nearest_rotation(matrices.const_data_ptr<double>() + 9 * k, out.mutable_data_ptr<double>() + 4 * k);
+  return out;
+}
+
+// The first matrix of a batch (M, d, d) that is not symmetric positive semidefinite, or -1.
+int64_t graph_first_indefinite(const at::Tensor& matrices) {
+  TORCH_CHECK(matrices.dim() == 3, "matrices must be (M, d, d)");
+  const int64_t M = matrices.size(0), d = matrices.size(1);
+  check(matrices, at::kDouble, {M, d, d}, "matrices");
+  std::vector<double> A(d * d);
+  for (int64_t f = 0; f < M; ++f) {
+    const double* B = matrices.const_data_ptr<double>() + f * d * d;
+    double size = 0;
+    for (int64_t i = 0; i < d; ++i) size = std::max(size, std::abs(B[i * d + i]));
+    for (int64_t k = 0; k < d * d; ++k) {
+      if (!(std::abs(B[k] - B[k % d * d + k / d]) <= 1e-6 * size)) return f;   // a NaN ends here too
+      A[k] = B[k];
+    }
+    const double zero = 1e-9 * size;
+    for (int64_t k = 0; k < d; ++k) {   // A = L D L^T; a pivot that is zero needs a column that is
+      const double pivot = A[k * d + k];
+      if (pivot < -zero) return f;
+      for (int64_t i = k + 1; i < d; ++i) {
+        if (pivot <= zero) {
+          if (std::abs(A[i * d + k]) > std::sqrt(zero * size)) return f;
+          continue;
+        }
+        for (int64_t j = k + 1; j < d; ++j) A[i * d + j] -= A[i * d + k] * A[k * d + j] / pivot;
+      }
+    }
+  }
+  return -1;
+}
+
+}  // namespace
+
+TORCH_LIBRARY_FRAGMENT(pypose, m) {
+  m.def("graph_linearize(Tensor X, Tensor index, Tensor Z, Tensor information, Tensor weight, int kernel, "
+        "float width, Tensor column, Tensor slots, Tensor(a!) H, Tensor(b!) g, Tensor(c!) squared) -> (float, float)");
+  m.def("graph_assemble(Tensor J, Tensor r, int[] dofs, Tensor weight, int kernel, float width, Tensor columns, "
+        "Tensor slots, Tensor(a!) H, Tensor(b!) g) -> (float, float)");
+  m.def("graph_retract(Tensor X, Tensor column, Tensor delta) -> Tensor");
+  m.def("graph_chain(Tensor X, Tensor known, Tensor index, Tensor Z) -> (Tensor, Tensor)");
+  m.def("graph_nearest_rotations(Tensor matrices) -> Tensor");
+  m.def("graph_first_indefinite(Tensor matrices) -> int");
+}
+
+TORCH_LIBRARY_IMPL(pypose, CPU, m) {
+  m.impl("graph_linearize", graph_linearize);
+  m.impl("graph_assemble", graph_assemble);
+  m.impl("graph_retract", graph_retract);
+  m.impl("graph_chain", graph_chain);
+  m.impl("graph_nearest_rotations", graph_nearest_rotations);
+  m.impl("graph_first_indefinite", graph_first_indefinite);
+}
+
+}  // namespace pypose

@@ -1,0 +1,17 @@
+"""Factor graphs: variables of Lie groups, batched factors, sparse solvers, initial guesses, marginals, files."""
+from .chordal import chordal_initialization
+from .dogleg import Dogleg
+from .factor_graph import FactorGraph
+from .factors import Between, Prior, Residual
+from .g2o import G2oError, G2oFile, read_g2o, write_g2o
+from .gauss_newton import GaussNewton
+from .groups import SE2, SE3, Euclidean, Group
+from .kernels import RobustKernel
+from .levenberg_marquardt import LevenbergMarquardt
+from .marginals import Marginals
+from .odometry import odometry_initialization
+from .result import GraphResult, GraphStats, GraphStatus
+
+__all__ = ['SE2', 'SE3', 'Between', 'Dogleg', 'Euclidean', 'FactorGraph', 'G2oError', 'G2oFile', 'GaussNewton',
+           'GraphResult', 'GraphStats', 'GraphStatus', 'Group', 'LevenbergMarquardt', 'Marginals', 'Prior', 'Residual',
+           'RobustKernel', 'chordal_initialization', 'odometry_initialization', 'read_g2o', 'write_g2o']

@@ -1,0 +1,69 @@
+"""Levenberg-Marquardt on the sparse normal equations of a graph."""
+import math
+from dataclasses import dataclass
+
+from .problem import Problem, Values
+from .result import GraphResult, GraphStats, GraphStatus
+
+
+@dataclass(frozen=True)
+class LevenbergMarquardt:
+    """(H + damping diag(H)) d = -g; the damping follows the ratio of actual to predicted decrease.
+
+    Source: Marquardt, 1963; Madsen, Nielsen, Tingleff, Methods for Non-linear Least Squares Problems, 2004, (3.16).
+    """
+
+    max_iterations: int = 100
+    """Linear systems solved at most, those of rejected steps included."""
+    tolerance: float = 1e-7
+    """Stop after a step whose predicted decrease is below this part of the cost: what is left is less again."""
+    absolute_tolerance: float = 1e-12
+    """The same against a cost of 0, in units of chi2."""
+    initial_damping: float = 1e-6
+    """Small: graphs are mostly started near their optimum."""
+    max_damping: float = 1e8
+    """Beyond it no step can lower the cost."""
+
+    def run(self, problem: Problem, values: Values) -> GraphResult:
+        """Minimize from `values`."""
+        stats = GraphStats()
+        if problem.unanchored:
+            return GraphResult(dict(values), GraphStatus.UNDETERMINED, stats, problem.unanchored)
+        cost, stats.chi2, H, g = problem.linearize(values)
+        stats.cost.append(cost)
+        if not math.isfinite(cost):
+            return GraphResult(dict(values), GraphStatus.NOT_FINITE, stats)
+        if problem.dimension == 0:
+            return GraphResult(dict(values), GraphStatus.CONVERGED, stats)
+        damping, growth = self.initial_damping, 2.0
+        status, detail = GraphStatus.ITERATION_LIMIT, ''
+        while stats.iterations < self.max_iterations:
+            stats.iterations += 1
+            failed = problem.cholesky.try_factorize(H, damping=damping)
+            if failed >= 0:
+                if damping >= self.max_damping:
+                    status, detail = GraphStatus.NOT_POSITIVE_DEFINITE, problem.variable(failed)
+                    break
+                damping, growth = damping * growth, growth * 2
+                continue
+            step = problem.cholesky.solve(-g)
+            predicted = float(-(g @ step) + damping * (problem.diagonal(H) * step * step).sum())
+            small = predicted <= max(self.tolerance * cost, self.absolute_tolerance)
+            trial = problem.retract(values, step)
+            trial_cost, trial_chi2, trial_H, trial_g = problem.linearize(trial)
+            decrease = cost - trial_cost
+            if decrease > 0:
+                values, cost, H, g = trial, trial_cost, trial_H, trial_g
+                stats.chi2 = trial_chi2
+                stats.cost.append(cost)
+                ratio = decrease / predicted
+                damping, growth = damping * max(1 / 3, 1 - (2 * ratio - 1) ** 3), 2.0
+            elif damping >= self.max_damping and not small:
+                status = GraphStatus.NO_DECREASE
+                break
+            else:
+                damping, growth = damping * growth, growth * 2
+            if small:      # rejected by rounding alone, or accepted with nothing left
+                status = GraphStatus.CONVERGED
+                break
+        return GraphResult(dict(values), status, stats, detail)

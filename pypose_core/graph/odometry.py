@@ -1,0 +1,31 @@
+"""Initial poses by composing measurements along a spanning tree."""
+import torch
+
+from .factor_graph import FactorGraph
+from .factors import Between
+
+
+def odometry_initialization(graph: FactorGraph, name: str) -> None:
+    """Set the poses of a set by composing its Between measurements outwards from the held ones.
+
+    Steps between consecutive poses are taken for odometry and preferred; others only bridge what these leave
+    apart. Where a part of the graph has no held pose, its first one keeps its value.
+
+    Args:
+        graph: changed in place.
+        name: a set of SE2 or SE3 variables.
+
+    Raises:
+        ValueError: the set is not of poses.
+    """
+    group = graph.groups[name]
+    if group.name not in ('SE2', 'SE3'):
+        raise ValueError(f'{name!r} is a set of {group}, not of poses')
+    batches = [f for f in graph.factors if isinstance(f, Between) and f.variables[0] == name]
+    index = torch.cat([f.index for f in batches] or [torch.empty(0, 2, dtype=torch.int64)])
+    measured = torch.cat([f.measured for f in batches] or [torch.empty(0, group.storage, dtype=torch.float64)])
+    X, reached = torch.ops.pypose.graph_chain(graph.values[name], graph.held[name], index, measured)
+    while not bool(reached.all()):
+        reached[(~reached).nonzero()[0]] = True
+        X, reached = torch.ops.pypose.graph_chain(X, reached, index, measured)
+    graph.set_values(name, X)

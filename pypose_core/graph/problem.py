@@ -1,0 +1,144 @@
+"""The normal equations of a graph: which variable has which rows, where each factor's blocks go."""
+import numpy as np
+import torch
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from torch import Tensor
+
+from pypose_core.linalg import BlockPattern, BlockSparseMatrix, SparseCholesky
+
+from .factors import EMPTY, Factors, Places
+from .groups import Group
+
+Values = dict[str, Tensor]
+
+
+class Problem:
+    """H d = -g with H = sum J' Omega J and g = sum J' Omega r, on a pattern analysed once.
+
+    Args:
+        groups: of each set.
+        counts: variables in each set.
+        held: (N,) bool of each set; held variables have no rows.
+        factors: all batches.
+    """
+
+    def __init__(self, groups: dict[str, Group], counts: dict[str, int], held: dict[str, Tensor],
+                 factors: list[Factors]):
+        self.groups, self.counts, self.factors = groups, counts, list(factors)
+        self.block: dict[str, Tensor] = {}      # (N,) block row of each variable, -1 where held
+        sizes, blocks = [], 0
+        for name, group in groups.items():
+            free = ~held[name]
+            block = torch.full((counts[name],), -1)
+            block[free] = torch.arange(blocks, blocks + int(free.sum()))
+            self.block[name] = block
+            blocks += int(free.sum())
+            sizes.append(torch.full((int(free.sum()),), group.dof))
+        self.sizes = torch.cat(sizes) if sizes else torch.empty(0, dtype=torch.int64)
+        self.pattern = BlockPattern(self.sizes, self._couplings())
+        starts = torch.cat([self.pattern.starts[:-1], torch.tensor([-1])])
+        self.column = {name: starts[block].contiguous() for name, block in self.block.items()}
+        self.places = [self._places(f) for f in self.factors]
+        self.unanchored = self._first_unanchored(held)
+        self.cholesky = SparseCholesky(self.pattern)
+        first = self.pattern.rows == self.pattern.columns
+        self._diagonal = self._diagonal_places(self.pattern.begin[:-1][first])
+
+    def _couplings(self) -> Tensor:
+        pairs = [torch.empty(0, 2, dtype=torch.int64)]
+        for f in self.factors:
+            block = [self.block[name][f.index[:, k]] for k, name in enumerate(f.variables)]
+            for a in range(len(block)):
+                for b in range(a):
+                    pair = torch.stack([block[a], block[b]], 1)
+                    pairs.append(pair[(pair >= 0).all(1)])
+        return torch.cat(pairs)
+
+    def _places(self, f: Factors) -> Places:
+        block = [self.block[name][f.index[:, k]] for k, name in enumerate(f.variables)]
+        slots = []
+        for a in range(len(block)):
+            for b in range(a + 1):
+                free = (block[a] >= 0) & (block[b] >= 0)
+                low, high = torch.minimum(block[a], block[b]), torch.maximum(block[a], block[b])
+                slot = torch.full((len(f),), -1)
+                offset = self.pattern.offsets(torch.stack([high[free], low[free]], 1))
+                slot[free] = 2 * offset + (block[a] < block[b])[free]
+                slots.append(slot)
+        return Places(tuple(self.column[name] for name in f.variables), torch.stack(slots, 1).contiguous())
+
+    def _first_unanchored(self, held: dict[str, Tensor]) -> str:
+        """The first variable of a part of the graph without prior or held variable; '' where there is none."""
+        base, total = {}, 0
+        for name, count in self.counts.items():
+            base[name] = total
+            total += count
+        if total == 0:
+            return ''
+        anchored = np.concatenate([held[name].numpy() for name in self.counts])
+        edges = []
+        for f in self.factors:
+            nodes = np.stack([base[name] + f.index[:, k].numpy() for k, name in enumerate(f.variables)], 1)
+            if f.absolute:
+                anchored[nodes.reshape(-1)] = True
+            edges += [nodes[:, [0, k]] for k in range(1, nodes.shape[1])]
+        edges = np.concatenate(edges) if edges else np.empty((0, 2), dtype=np.int64)
+        graph = coo_array((np.ones(len(edges), dtype=bool), (edges[:, 0], edges[:, 1])), shape=(total, total))
+        parts, part = connected_components(graph, directed=False)
+        safe = np.zeros(parts, dtype=bool)
+        safe[part[anchored]] = True
+        loose = np.flatnonzero(~safe[part])
+        if not len(loose):
+            return ''
+        return next(f'{name}[{loose[0] - base[name]}]' for name in reversed(self.counts) if base[name] <= loose[0])
+
+    def _diagonal_places(self, begin: Tensor) -> Tensor:
+        """(dimension,) where each diagonal entry is in the values."""
+        row = torch.repeat_interleave(torch.arange(len(self.sizes)), self.sizes)
+        within = torch.arange(self.pattern.dimension) - self.pattern.starts[row]
+        return begin[row] + within * (self.sizes[row] + 1)
+
+    @property
+    def dimension(self) -> int:
+        """Unknowns."""
+        return self.pattern.dimension
+
+    def variable(self, block: int) -> str:
+        """The name of a block row's variable, `set[index]`."""
+        for name, rows in self.block.items():
+            found = (rows == block).nonzero()
+            if len(found):
+                return f'{name}[{int(found[0])}]'
+        raise IndexError(f'no variable has block row {block}')
+
+    def linearize(self, values: Values) -> tuple[float, float, BlockSparseMatrix, Tensor]:
+        """(cost, chi2, H, g) at the values."""
+        H, g = self.pattern.zeros(), torch.zeros(self.dimension, dtype=torch.float64)
+        cost = chi2 = 0.0
+        for factors, places in zip(self.factors, self.places):
+            one = factors.linearize(values, places, H.values, g)
+            cost, chi2 = cost + one[0], chi2 + one[1]
+        return cost, chi2, H, g
+
+    def cost(self, values: Values) -> tuple[float, float]:
+        """(cost, chi2) at the values."""
+        costs = [factors.linearize(values, None, EMPTY.clone(), EMPTY.clone()) for factors in self.factors]
+        return sum(c for c, _ in costs), sum(c for _, c in costs)
+
+    def diagonal(self, H: BlockSparseMatrix) -> Tensor:
+        """(dimension,) diagonal of H."""
+        return H.values[self._diagonal]
+
+    def retract(self, values: Values, step: Tensor) -> Values:
+        """X Exp(d) for every variable that is not held."""
+        moved = {}
+        for name, X in values.items():
+            group, column = self.groups[name], self.column[name]
+            if group.native:
+                moved[name] = torch.ops.pypose.graph_retract(X, column, step)
+            else:
+                free = column >= 0
+                moved[name] = X.clone()
+                moved[name][free] = group.retract(X[free], step[column[free][:, None] + torch.arange(group.dof)])
+        return moved
