@@ -14,6 +14,7 @@ from std_srvs.srv import Trigger
 
 from pypose_core.online import ImuSmoother, Status, Verdict
 from pypose_ros import cdr, convert, diagnostics, qos, tf
+from pypose_ros.frames import Frames
 from pypose_ros.intake import Intake, correction_fault, imu_fault, orientation
 from pypose_ros.lifecycle import LifecycleNode
 from pypose_ros.msg import Weights
@@ -56,6 +57,7 @@ class ImuPreintegration(LifecycleNode):
         self._outputs = Outputs(ends, self.params, self.diagnostics)
         self._transforms = tf.TransformListener(
             ends.subscription, warn=lambda sentence: self.diagnostics.warn('tf', sentence)).buffer
+        self._frames = Frames(self._transforms, self.params.odom_frame, self.params.base_frame)
         ends.service(SetPose, '~/set_pose', self._set_pose)
         ends.service(Calibrate, '~/calibrate', self._calibrate)
         ends.service(Trigger, '~/reset', self._reset)
@@ -123,34 +125,25 @@ class ImuPreintegration(LifecycleNode):
         return True
 
     def _on_pose(self, data: bytes) -> None:
-        message = self._read_pose(data)
-        if message is None or not self._ready('pose'):
-            return
-        pose, odom = message.values[:7], self.params.odom_frame
-        if message.frame_id.lstrip('/') != odom:
-            try:
-                pose = tf.compose(self._transforms.lookup(odom, message.frame_id), pose)
-            except LookupError as error:
-                self.diagnostics.drop(
-                    'pose: frame', f'pose dropped: it is in frame {message.frame_id!r}, odom_frame is '
-                    f'{odom!r}, and no static transform connects them ({error})')
-                return
-        self._correct('pose', self.estimator.add_pose, message.stamp_ns, pose, message.values[7:43])
+        self._correct('pose', self._read_pose(data), self._frames.absolute)
 
     def _on_odometry(self, data: bytes) -> None:
-        message = self._read_odometry(data)
-        if message is None or not self._ready('odometry'):
-            return
-        base = self.params.base_frame
-        if message.child_frame_id.lstrip('/') != base:
-            self.diagnostics.drop('odometry: frame', 'odometry dropped: child_frame_id is '
-                                  f'{message.child_frame_id!r}, base_frame is {base!r}')
-            return
-        self._correct('odometry', self.estimator.add_odometry, message.stamp_ns,
-                      message.values[cdr.ODOMETRY_POSE], message.values[cdr.ODOMETRY_POSE_COVARIANCE])
+        self._correct('odometry', self._read_odometry(data), self._frames.relative)
 
-    def _correct(self, topic: str, add, stamp_ns: int, pose: np.ndarray, covariance: np.ndarray) -> None:
-        verdict = add(stamp_ns, pose, covariance.reshape(6, 6))
+    def _correct(self, topic: str, message: cdr.Received | None, place) -> None:
+        """Give a correction to the estimator; `place` brings it to our frames."""
+        if message is None:
+            return
+        if self.estimator is None:
+            self.diagnostics.drop(f'{topic}: no_imu', f'{topic} dropped: no IMU sample could be used yet')
+            return
+        try:
+            pose, covariance = place(message)
+        except LookupError as error:
+            self.diagnostics.drop(f'{topic}: frame', f'{topic} dropped: {error}')
+            return
+        add = self.estimator.add_pose if topic == 'pose' else self.estimator.add_odometry
+        verdict = add(message.stamp_ns, pose, covariance)
         if verdict is Verdict.ACCEPTED or self._judge(topic, verdict):
             self._solve()
 
@@ -158,11 +151,6 @@ class ImuPreintegration(LifecycleNode):
         why = ('model is none, so there is no front-end to load them into' if self.params.model == 'none'
                else 'allow_reload is false')
         self.diagnostics.drop('weights', f'weights {message.path!r} version {message.version} refused: {why}')
-
-    def _ready(self, topic: str) -> bool:
-        if self.estimator is None:
-            self.diagnostics.drop(f'{topic}: no_imu', f'{topic} dropped: no IMU sample could be used yet')
-        return self.estimator is not None
 
     def _judge(self, topic: str, verdict: Verdict) -> bool:
         """Report an answer other than ACCEPTED; whether the measurement was taken all the same."""
