@@ -4,6 +4,7 @@
 """
 from pypose_core import func as func
 from pypose_core import module as module
+from pypose_core import optim as optim
 from pypose_core import testing as testing
 from pypose_core.func import retain_ltype as retain_ltype
 from pypose_core.lie.checking import hasnan as hasnan

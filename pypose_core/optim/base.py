@@ -1,0 +1,302 @@
+"""What Gauss-Newton, Levenberg-Marquardt and dogleg share: a step, its bookkeeping, and the loop to the end."""
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from pypose_core.lie.dispatch import plain
+from pypose_core.optim.corrector import FastTriggs
+from pypose_core.optim.linearize import Linearization, linearize_blocks, linearize_dense
+from pypose_core.optim.problem import Problem, Weights
+from pypose_core.optim.status import STATUSES, Result, Stats, Status, Tolerance
+from pypose_core.optim.structure import Structure, find_structure
+from pypose_core.optim.tangent import retract
+
+
+@dataclass
+class System:
+    """The linear least-squares problems of one step, corrected for robust kernels; P problems."""
+    linear: Linearization
+    """Where it comes from."""
+    R: Tensor
+    """Residuals (P, height, 1)."""
+    J: Tensor
+    """Jacobians (P, height, columns)."""
+    last: Tensor
+    """Loss at the linearization point (P)."""
+
+    @property
+    def A(self) -> Tensor:
+        """Jᵀ J (P, columns, columns)."""
+        return self.J.mT @ self.J
+
+    @property
+    def g(self) -> Tensor:
+        """Jᵀ R, half the gradient of the loss (P, columns, 1)."""
+        return self.J.mT @ self.R
+
+
+def _as_list(value) -> list:
+    return list(value) if isinstance(value, (tuple, list)) else [value]
+
+
+class _Optimizer(torch.optim.Optimizer):
+    """Base class of the second-order optimizers.
+
+    After each step:
+        loss, last: loss after and before the step, Σ ρ(rᵀ W r); tensors.
+        status: what can be said of the problem that fared worst; states: the same of each problem.
+        iterations: steps done since construction. costs: the loss after each of them; tensors.
+        reject_count: trial steps that the last step rejected.
+        structure: what is known about the Jacobian's structure, a sentence.
+    """
+
+    def __init__(self, model: nn.Module, *, defaults: dict, solver: Callable, kernel, corrector, weight,
+                 vectorize: bool, structure: str, tolerance: Tolerance | None):
+        if structure not in ('auto', 'dense'):
+            raise ValueError(f"structure must be 'auto' or 'dense', not {structure!r}")
+        super().__init__(model.parameters(), defaults=defaults)
+        self.model, self.solver, self.weight = model, solver, weight
+        self.kernel = [None] if kernel is None else _as_list(kernel)
+        if corrector is None:
+            self.corrector = [None if k is None else FastTriggs(k) for k in self.kernel]
+        else:
+            self.corrector = _as_list(corrector)
+        self.vectorize, self.tolerance = vectorize, tolerance or Tolerance()
+        self.iterations, self.costs, self.reject_count = 0, [], 0
+        self.loss: Tensor | None = None
+        self.last: Tensor | None = None
+        self._auto = structure == 'auto'
+        self._found: dict[tuple, Structure] = {}
+        self._weights = Weights()
+        self._codes: Tensor | None = None
+        self._frozen: Tensor | None = None
+        self.structure = 'not known before the first step'
+
+    # What is told of the last step.
+
+    @property
+    def states(self) -> tuple[Status, ...]:
+        """State of each independent problem."""
+        return () if self._codes is None else tuple(STATUSES[c] for c in self._codes.tolist())
+
+    @property
+    def status(self) -> Status:
+        """State of the problem that fared worst: one that can go on, else one that stopped in trouble."""
+        states = set(self.states)
+        for status in (Status.RUNNING, Status.NONFINITE, Status.SINGULAR, Status.MAX_ITERATIONS, Status.STALLED,
+                       Status.DECREASE, Status.STEP, Status.GRADIENT):
+            if status in states:
+                return status
+        return Status.RUNNING
+
+    # The linear problem.
+
+    def _linearize(self, problem: Problem, *, dense: bool = False) -> Linearization:
+        if not self._auto or dense:
+            self.structure = ('one dense problem: the structure that was found did not hold' if dense
+                              else 'one dense problem, as asked for')
+            return linearize_dense(problem, vectorize=self.vectorize)
+        with torch.enable_grad():
+            residuals = problem.residuals()
+        key = tuple(r.shape for r in residuals), tuple(p.shape for p in problem.params)
+        if key not in self._found:
+            self._found[key] = find_structure(problem, residuals)
+        found = self._found[key]
+        self.structure = found.sentence
+        if found.batch:
+            return linearize_blocks(problem, found, residuals)
+        return linearize_dense(problem, vectorize=self.vectorize)
+
+    def _system(self, problem: Problem, *, dense: bool = False) -> System:
+        linear = self._linearize(problem, dense=dense)
+        residuals, structure = linear.residuals, linear.structure
+        if len(self.corrector) not in (1, len(residuals)):
+            raise ValueError(f'{len(self.corrector)} correctors are given for {len(residuals)} residuals')
+        last = structure.sum(problem.costs(residuals))
+        R, J = linear.R, linear.J
+        if any(c is not None for c in self.corrector):
+            correctors = self.corrector * len(residuals) if len(self.corrector) == 1 else self.corrector
+            pairs = [(r, j) if c is None else c(R=r, J=j)
+                     for c, r, j in zip(correctors, residuals, structure.unstack(J))]
+            R = structure.stack([r.reshape(-1) for r, _ in pairs])
+            J = structure.stack([j for _, j in pairs])
+        return System(linear, R.unsqueeze(-1), J, last)
+
+    # A step.
+
+    def _begin(self, system: System) -> None:
+        """Prepare what all trial steps of a step have in common."""
+        raise TypeError(f'{type(self).__name__} defines no _begin()')
+
+    def _propose(self, system: System) -> tuple[Tensor, Tensor]:
+        """A trial step (P, columns, 1), and whether its linear system could be solved (P)."""
+        raise TypeError(f'{type(self).__name__} defines no _propose()')
+
+    def _accepts(self, last: Tensor, loss: Tensor) -> Tensor:
+        """Which problems take a trial step with that loss (P)."""
+        return loss <= last
+
+    def _adapt(self, system: System, D: Tensor, loss: Tensor, done: Tensor) -> None:
+        """Learn from a trial step of all problems but those that were done before."""
+
+    def _tries(self) -> int:
+        """How many trial steps a step may take."""
+        return 1
+
+    @torch.no_grad()
+    def step(self, input, target=None, weight=None) -> Tensor:
+        """One optimization step.
+
+        Args:
+            input: what the model is called with: a tensor, a tuple of arguments or a dict of keyword arguments.
+            target: what the model's output (outputs, if a tuple) should equal; zero by default.
+            weight: W for this step; a sequence of one for each output if there are several.
+
+        Returns:
+            The loss after the step, a scalar tensor.
+        """
+        weight = self.weight if weight is None else weight
+        problem = Problem(self.model, input, target, weight, kernels=self.kernel, weights=self._weights)
+        for attempt in range(3):
+            if self._descend(problem, self._system(problem, dense=attempt == 2)):
+                break
+            self._found.clear()
+        self.iterations += 1
+        self.costs.append(self.loss)
+        return self.loss
+
+    def _descend(self, problem: Problem, system: System) -> bool:
+        """Trial steps until all problems have taken one; False if the structure did not hold (nothing done)."""
+        linear, last = system.linear, system.last
+        P, columns = linear.structure.problems, linear.columns
+        before = [plain(p.detach()).clone() for p in problem.params]
+        frozen = self._frozen
+        if frozen is None or frozen.shape != last.shape:
+            frozen = torch.zeros(P, dtype=torch.bool, device=last.device)
+        done, loss, solved_once = frozen, last, torch.zeros_like(frozen)
+        values, length, predicted = before, None, None
+        self._begin(system)
+        rejected = 0
+        while True:
+            D, solved = self._propose(system)
+            D = torch.where(done[:, None, None], 0, D)
+            if length is None:
+                length = D.abs().amax((1, 2))
+                JD = system.J @ D
+                predicted = -(JD * (2 * system.R + JD)).sum((1, 2))
+                # A step as small as rounding may raise the loss at a minimum: no other would do better.
+                settled = self._short(before, length) | (predicted.abs() <= self._small('decrease', last) * last)
+                settled = settled & solved
+            steps = columns.split(D.squeeze(-1))
+            moved = [retract(p, b, s) for p, b, s in zip(problem.params, before, steps)]
+            tried = self._loss_at(problem, linear.structure, moved, before)
+            accepted = self._accepts(last, tried) & solved & ~done & ~linear.broken
+            mask = accepted.view(linear.structure.batch or (1,))
+            values = [torch.where(mask.view(mask.shape + (1,) * (b.ndim - mask.ndim)) if b.ndim else mask[0], m, v)
+                      for m, v, b in zip(moved, values, before)]
+            loss = torch.where(accepted, tried, loss)
+            self._adapt(system, D, tried, done)
+            solved_once, done = solved_once | solved, done | accepted
+            # The only number that is read back.
+            verdict = int(linear.broken.long() * 2 + (done | settled).all().long())
+            rejected += verdict == 0
+            if verdict or rejected == self._tries():
+                break
+        _write(problem, values)
+        if verdict >= 2:
+            return False
+        self.reject_count = rejected
+        self.last, self.loss = last.sum(), loss.sum()
+        codes = self._judge(system, before, last, loss, length, predicted, done, solved_once)
+        previous = self._codes
+        if previous is not None and previous.shape == codes.shape:
+            codes = torch.where(frozen, previous, codes)
+        self._codes = codes
+        return True
+
+    def _loss_at(self, problem: Problem, structure: Structure, values: list[Tensor],
+                 before: list[Tensor]) -> Tensor:
+        _write(problem, values)
+        try:
+            return structure.sum(problem.costs(problem.residuals()))
+        except BaseException:
+            _write(problem, before)
+            raise
+
+    def _small(self, name: str, like: Tensor) -> float:
+        return max(getattr(self.tolerance, name), 10 * torch.finfo(like.dtype).eps)
+
+    def _short(self, before: list[Tensor], length: Tensor) -> Tensor:
+        """Whether a step of that length is within tolerance of none (P)."""
+        size = torch.stack([b.reshape(len(length), -1).abs().amax(1).to(length) for b in before]).amax(0)
+        return length <= self._small('step', length) * (1 + size)
+
+    def _judge(self, system: System, before: list[Tensor], last: Tensor, loss: Tensor, length: Tensor,
+               predicted: Tensor, done: Tensor, solved: Tensor) -> Tensor:
+        """The code of each problem's Status after a step."""
+        norm = torch.linalg.vector_norm
+        R, J = system.R, system.J
+        cosine = (system.g.abs().squeeze(-1) / (norm(J, dim=1) * norm(R, dim=1)).clamp(
+            min=torch.finfo(last.dtype).tiny)).amax(1)
+        decrease = self._small('decrease', last) * last
+        codes = torch.full(last.shape, Status.RUNNING.code, device=last.device)
+        for status, holds in (
+                (Status.DECREASE, done & (last - loss <= decrease)),
+                (Status.STALLED, ~done),
+                (Status.DECREASE, ~done & (predicted.abs() <= decrease)),
+                (Status.SINGULAR, ~solved),
+                (Status.STEP, solved & self._short(before, length)),
+                (Status.GRADIENT, cosine <= self._small('gradient', last)),
+                (Status.NONFINITE, ~(last.isfinite() & R.isfinite().all(1).squeeze(-1)
+                                     & J.isfinite().flatten(1).all(1)))):
+            codes = torch.where(holds, status.code, codes)
+        return codes
+
+    # All steps.
+
+    def optimize(self, input, target=None, weight=None, *, max_iterations: int = 100) -> Result:
+        """Steps until every problem has finished, or max_iterations of them; a problem that has finished stays.
+
+        Args:
+            input, target, weight: as of step().
+            max_iterations: steps at most.
+
+        Returns:
+            Loss, status and statistics.
+        """
+        begin, costs = time.perf_counter(), []
+        self._codes = self._frozen = None
+        iterations, stalled = 0, None
+        try:
+            while iterations < max_iterations:
+                loss = self.step(input, target, weight)
+                if not costs:
+                    costs.append(self.last)
+                costs.append(loss)
+                iterations += 1
+                codes = self._codes
+                stalls = codes == Status.STALLED.code
+                # A strategy may have been on its way to a damping that helps: it gets a second chance.
+                again = stalls if stalled is None or stalled.shape != stalls.shape else stalls & ~stalled
+                stalled = stalls
+                self._frozen = (codes != Status.RUNNING.code) & ~again
+                if bool(self._frozen.all()):
+                    break
+            if self._codes is not None and self._frozen is not None:
+                out_of_time = ~self._frozen & (self._codes == Status.RUNNING.code)
+                self._codes = torch.where(out_of_time, Status.MAX_ITERATIONS.code, self._codes)
+        finally:
+            self._frozen = None
+        stats = Stats(iterations, torch.stack(costs) if costs else torch.empty(0), self.states, self.structure,
+                      time.perf_counter() - begin)
+        return Result(self.loss, self.status, stats)
+
+
+def _write(problem: Problem, values: list[Tensor]) -> None:
+    for p, v in zip(problem.params, values):
+        plain(p.detach()).copy_(v)
