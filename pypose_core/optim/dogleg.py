@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from pypose_core.optim.base import System, _Optimizer
 from pypose_core.optim.solver import Cholesky, solve_with
 from pypose_core.optim.status import Tolerance
+from pypose_core.optim.strategy import quality
 
 
 class Dogleg(_Optimizer):
@@ -85,11 +86,11 @@ class Dogleg(_Optimizer):
         return torch.where(finite[:, None, None], D, 0), finite
 
     def _adapt(self, system: System, D: Tensor, loss: Tensor, done: Tensor) -> None:
-        pg, JD = self.param_groups[0], system.J @ D
-        quality = (system.last - loss) / -(JD * (2 * system.R + JD)).sum((1, 2))
+        pg = self.param_groups[0]
+        rho = quality(system.last, loss, system.J, D, system.R)
         length = torch.linalg.vector_norm(self._scale * D, dim=(1, 2))
         radius = pg['radius']
-        grown = torch.where(quality > 0.75, torch.maximum(radius, 3 * length), radius)
-        adapted = torch.where(quality > 0.25, grown, 0.5 * torch.minimum(radius, length))
+        grown = torch.where(rho > 0.75, torch.maximum(radius, 3 * length), radius)
+        adapted = torch.where(rho > 0.25, grown, 0.5 * torch.minimum(radius, length))
         tiny = torch.finfo(radius.dtype).tiny
         pg['radius'] = torch.where(done | ~torch.isfinite(length), radius, adapted.clamp(min=tiny))

@@ -118,10 +118,10 @@ def modjacrev(model: nn.Module, input, argnums=0, *, has_aux: bool = False):
     """Jacobian by torch.func.jacrev; of a model that returns one tensor.
 
     Args:
-        model: the model; with has_aux it returns (output, anything else).
+        model: the model; with has_aux it returns (output, other tensors).
         input: what the model is called with.
         argnums: 0, by the parameters: a dict from names to Jacobians; 1, by the input; or a tuple of these.
-        has_aux: return (Jacobian, anything else).
+        has_aux: return (Jacobian, the other tensors).
     """
     return _modjac(torch.func.jacrev, model, input, argnums, has_aux)
 

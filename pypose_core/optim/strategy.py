@@ -24,10 +24,11 @@ def _fraction(**values: float) -> None:
 
 
 def quality(last: Tensor, loss: Tensor, J: Tensor, D: Tensor, R: Tensor) -> Tensor:
-    """(last - loss)/(|R|² - |R + J D|²) for each problem."""
+    """(last - loss)/(|R|² - |R + J D|²) for each problem; -inf of a step that did not keep the loss down."""
     JD = J @ D
     predicted = -(JD * (2 * R + JD)).sum((-2, -1))
-    return (last - loss) / predicted
+    # Of a step that went uphill by plan, the plain quotient would be positive.
+    return torch.where(loss <= last, (last - loss) / predicted, -torch.inf)
 
 
 class Constant:
