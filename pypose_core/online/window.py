@@ -244,7 +244,8 @@ def cost(problem: WindowProblem, states: Tensor) -> Tensor:
     """Half the robustified sum of squares, and the prior's quadratic."""
     imu, pose, relative, velocity = _whitened(problem, states)
     delta = _prior_delta(problem, states)
-    total = (imu**2).sum() + (velocity**2).sum() + delta @ problem.prior_information @ delta + 2 * problem.prior_gradient @ delta
+    total = (imu**2).sum() + (velocity**2).sum()
+    total = total + delta @ problem.prior_information @ delta + 2 * problem.prior_gradient @ delta
     for residual in (pose, relative):
         total = total + _robust(problem, (residual**2).sum(-1))[0].sum()
     return 0.5 * total
