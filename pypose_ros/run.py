@@ -1,6 +1,7 @@
 """The main program of a node: executor, signals, orderly end."""
 import gc
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -9,6 +10,7 @@ from collections.abc import Callable
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.experimental.events_executor import EventsExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
@@ -66,7 +68,11 @@ def run(make: Callable, args: list[str] | None = None) -> int:
         make: constructs a LifecycleNode; rclpy is initialized by then.
         args: command line without the program's name, None = the process's own.
     """
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    except rclpy_implementation.RCLError as error:      # arguments or a parameter file that ROS cannot read
+        print(str(error).partition(', at /')[0].strip(), file=sys.stderr)
+        return 2
     ended = threading.Event()
     for number in SIGNALS:
         signal.signal(number, lambda *_: ended.set())

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from node_rig import IDENTITY, PERIOD, T0, Peer, reserved_domain, standing
 
+from pypose_ros.run import run
+
 NODE = Path(__file__).parents[1] / 'scripts' / 'imu_preintegration'
 EXTRINSIC = ('-p', f'extrinsic_imu_to_base:={list(IDENTITY)}')
 
@@ -120,6 +122,16 @@ def test_a_parameter_file_a_namespace_and_remappings_reach_the_node(network, tmp
     feed(peer, T0)
     assert peer.odometry[-1].frame_id == 'world'
     assert process.end(signal.SIGTERM) == 0
+
+
+@pytest.mark.parametrize('text', [None, 'a: [', 'imu_preintegration:\n  ros__parameters:\n    x: [0, 0.5]\n'])
+def test_a_parameter_file_that_ros_cannot_read_is_one_clear_line_and_exit_code_2(tmp_path, capfd, text):
+    path = tmp_path / 'params.yaml'
+    if text is not None:
+        path.write_text(text)
+    assert run(pytest.fail, ['--ros-args', '--params-file', str(path)]) == 2
+    ours = [line for line in capfd.readouterr().err.splitlines() if '[rcl]' not in line]
+    assert len(ours) == 1 and str(path) in ours[0]
 
 
 def test_an_unknown_parameter_leaves_the_process_unconfigured_and_named_in_the_log(network):
