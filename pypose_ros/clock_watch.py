@@ -11,21 +11,19 @@ class ClockWatch:
 
     Args:
         now_ns: ROS time in nanoseconds; 0 until the first /clock.
-        simulated: whether `use_sim_time` is set.
+        simulated: whether `use_sim_time` is set at present.
         patience: seconds on the steady clock without progress before it is said.
     """
 
-    def __init__(self, now_ns: Callable[[], int], *, simulated: bool, patience: float = 2.0,
+    def __init__(self, now_ns: Callable[[], int], *, simulated: Callable[[], bool], patience: float = 2.0,
                  steady: Callable[[], float] = time.monotonic):
         self._now_ns, self._simulated, self._patience, self._steady = now_ns, simulated, patience, steady
         self._seen, self._since = 0, steady()
 
     def check(self) -> str:
         """'' while the clock runs, else a sentence that says what is wrong."""
-        if not self._simulated:
-            return ''
         now, steady = self._now_ns(), self._steady()
-        if now != self._seen:
+        if not self._simulated() or now != self._seen:
             self._seen, self._since = now, steady
             return ''
         if steady - self._since < self._patience:

@@ -83,7 +83,7 @@ class LifecycleNode(RclpyLifecycleNode):
             self.params = self._declared.read()
             torch.set_num_threads(self.params.num_threads)
             self._clock_watch = ClockWatch(
-                lambda: self.get_clock().now().nanoseconds, simulated=self.params.use_sim_time)
+                lambda: self.get_clock().now().nanoseconds, simulated=lambda: self.params.use_sim_time)
             self.configure()
         except ParameterError as error:
             for problem in error.problems:

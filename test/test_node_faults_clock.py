@@ -44,7 +44,7 @@ def test_silence_of_the_imu_is_reported_by_the_steady_clock(rig, capfd):
 
 def test_a_clock_watch_wants_patience_and_reports_only_simulated_clocks():
     now, steady = [0], [0.0]
-    watch = ClockWatch(lambda: now[0], simulated=True, patience=2.0, steady=lambda: steady[0])
+    watch = ClockWatch(lambda: now[0], simulated=lambda: True, patience=2.0, steady=lambda: steady[0])
     assert watch.check() == ''
     steady[0] = 2.1
     assert 'nothing publishes /clock' in watch.check()
@@ -54,4 +54,4 @@ def test_a_clock_watch_wants_patience_and_reports_only_simulated_clocks():
     assert watch.check() == ''
     steady[0] = 4.3
     assert 'stands still' in watch.check()
-    assert ClockWatch(lambda: 0, simulated=False, patience=0.0, steady=lambda: 9.0).check() == ''
+    assert ClockWatch(lambda: 0, simulated=lambda: False, patience=0.0, steady=lambda: 9.0).check() == ''

@@ -85,10 +85,14 @@ class Outputs:
         self._corrected.publish(self._write_imu(stamp_ns, values))
 
     def publish_keyframes(self, output: ImuOutput, links: Sequence[tuple[Keyframe, Keyframe]]) -> None:
-        """The biases after a solve, and the links between keyframes that became final by it."""
-        self._bias.publish(convert.bias_to_msg(
-            output.stamp_ns, self.imu_frame, output.bias, output.bias_covariance))
-        for earlier, later in links:
+        """The biases after a solve, and the links between keyframes that became final by it.
+
+        Made only for subscribers: this runs in the callback of an IMU sample.
+        """
+        if self._bias.get_subscription_count():
+            self._bias.publish(convert.bias_to_msg(
+                output.stamp_ns, self.imu_frame, output.bias, output.bias_covariance))
+        for earlier, later in links if self._preintegrated.get_subscription_count() else ():
             self._preintegrated.publish(convert.preintegrated_to_msg(
                 later.row, frame_id=self.imu_frame, from_id=earlier.id, to_id=later.id,
                 from_stamp_ns=earlier.stamp_ns, to_stamp_ns=later.stamp_ns, samples=later.samples))
