@@ -76,6 +76,10 @@ class Factors(ABC):
     def squared(self, values: dict[str, Tensor]) -> Tensor:
         """(M,) r' Omega r of each factor."""
 
+    @abstractmethod
+    def residual_size(self, values: dict[str, Tensor]) -> int:
+        """Numbers in one residual."""
+
 
 def _float(x: Tensor, shape: tuple[int, ...], name: str) -> Tensor:
     x = torch.as_tensor(x).as_subclass(Tensor).detach().to(torch.float64)
@@ -142,6 +146,9 @@ class _Measured(Factors):
         torch.ops.pypose.graph_linearize(X, self.index, self.measured, self.information, EMPTY, 0, 1.0, EMPTY, EMPTY,
                                          EMPTY.clone(), EMPTY.clone(), out)
         return out
+
+    def residual_size(self, values):
+        return self._group.dof
 
     def _whitened(self, X: Tensor) -> tuple[Tensor, Tensor]:
         """S r (M, d) and S' (M, d, d) with Omega = S' S, for vectors."""
@@ -229,6 +236,9 @@ class Residual(Factors):
 
     def squared(self, values):
         return self._residual(values, False)[0].square().sum(-1)
+
+    def residual_size(self, values):
+        return self._residual(values, False)[0].shape[1]
 
 
 def _assemble(factors: Factors, r: Tensor, J: Tensor | None, dofs: tuple[int, ...], places: Places | None, H: Tensor,

@@ -6,6 +6,7 @@
 #include <torch/library.h>
 
 #include "graph/chain.h"
+#include "graph/chordal.h"
 #include "graph/linearize.h"
 
 namespace pypose {
@@ -176,12 +177,24 @@ std::tuple<at::Tensor, at::Tensor> graph_chain(const at::Tensor& X, const at::Te
   return {out, reached};
 }
 
-// The unit quaternions of the rotations nearest to matrices (N, 3, 3).
-at::Tensor graph_nearest_rotations(const at::Tensor& matrices) {
-  check(matrices, at::kDouble, {matrices.size(0), 3, 3}, "matrices");
-  at::Tensor out = at::empty({matrices.size(0), 4}, matrices.options());
-  for (int64_t k = 0; k < matrices.size(0); ++k)
-    nearest_rotation(matrices.const_data_ptr<double>() + 9 * k, out.mutable_data_ptr<double>() + 4 * k);
+// Poses by chordal initialization; the held ones stay.
+at::Tensor graph_chordal(const at::Tensor& X, const at::Tensor& held, const at::Tensor& index, const at::Tensor& Z,
+                         const at::Tensor& information) {
+  const int64_t N = X.size(0), S = X.size(1), M = index.size(0);
+  TORCH_CHECK(S == Se3::kStorage || S == Se2::kStorage, "no group of storage ", S);
+  const int64_t D = S == Se3::kStorage ? Se3::kDof : Se2::kDof;
+  check(X, at::kDouble, {N, S}, "variables");
+  check(held, at::kBool, {N}, "held");
+  check_index(index, 2, N);
+  check(Z, at::kDouble, {M, S}, "measurement");
+  check(information, at::kDouble, {M, D, D}, "information");
+  at::Tensor out = X.clone();
+  std::vector<int> free(N);
+  for (int64_t k = 0, next = 0; k < N; ++k) free[k] = held.const_data_ptr<bool>()[k] ? -1 : int(next++);
+  const auto call = S == Se3::kStorage ? chordal<Rotation3> : chordal<Rotation2>;
+  TORCH_CHECK(call(N, std::move(free), M, index.const_data_ptr<int64_t>(), Z.const_data_ptr<double>(),
+                   information.const_data_ptr<double>(), out.mutable_data_ptr<double>()),
+              "the measurements leave a pose undetermined");
   return out;
 }
 
@@ -224,7 +237,7 @@ TORCH_LIBRARY_FRAGMENT(pypose, m) {
         "Tensor slots, Tensor(a!) H, Tensor(b!) g) -> (float, float)");
   m.def("graph_retract(Tensor X, Tensor column, Tensor delta) -> Tensor");
   m.def("graph_chain(Tensor X, Tensor known, Tensor index, Tensor Z) -> (Tensor, Tensor)");
-  m.def("graph_nearest_rotations(Tensor matrices) -> Tensor");
+  m.def("graph_chordal(Tensor X, Tensor held, Tensor index, Tensor Z, Tensor information) -> Tensor");
   m.def("graph_first_indefinite(Tensor matrices) -> int");
 }
 
@@ -233,7 +246,7 @@ TORCH_LIBRARY_IMPL(pypose, CPU, m) {
   m.impl("graph_assemble", graph_assemble);
   m.impl("graph_retract", graph_retract);
   m.impl("graph_chain", graph_chain);
-  m.impl("graph_nearest_rotations", graph_nearest_rotations);
+  m.impl("graph_chordal", graph_chordal);
   m.impl("graph_first_indefinite", graph_first_indefinite);
 }
 
