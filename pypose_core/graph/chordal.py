@@ -8,10 +8,7 @@ d rows of the rotations, and scalars, shared by the coordinates. Source: Carlone
 "Initialization techniques for 3D SLAM: a survey on rotation estimation and its use in pose graph optimization",
 ICRA 2015.
 """
-import numpy as np
 import torch
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from .factor_graph import FactorGraph
@@ -38,20 +35,15 @@ def chordal_initialization(graph: FactorGraph, name: str) -> None:
     if not batches:
         return
     index = torch.cat([f.index for f in batches])
-    held = graph.held[name].clone()
-    held[_first_of_loose_parts(held, index)] = True
+    held = graph.held[name] | _first_of_loose_parts(graph.held[name], index)
     graph.set_values(name, torch.ops.pypose.graph_chordal(
         graph.values[name], held, index, torch.cat([f.measured for f in batches]),
         torch.cat([f.information for f in batches])))
 
 
 def _first_of_loose_parts(held: Tensor, index: Tensor) -> Tensor:
-    """The first variable of each part of the graph in which none is held."""
-    i, j = index.numpy().T
-    graph = coo_array((np.ones(len(i), dtype=bool), (i, j)), shape=(len(held), len(held)))
-    parts, part = connected_components(graph, directed=False)
-    safe = np.zeros(parts, dtype=bool)
-    safe[part[held.numpy()]] = True
-    _, first = np.unique(part, return_index=True)
-    return torch.from_numpy(first[~safe])
-
+    """(N,) bool: the first variable of each part of the graph in which none is held."""
+    first = torch.ops.pypose.graph_components(len(held), index)
+    loose = torch.ones_like(held)
+    loose[first[held]] = False
+    return loose & (first == torch.arange(len(held)))

@@ -1,8 +1,5 @@
 """The normal equations of a graph: which variable has which rows, where each factor's blocks go."""
-import numpy as np
 import torch
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from pypose_core.linalg import BlockPattern, BlockSparseMatrix, SparseCholesky
@@ -56,17 +53,9 @@ class Problem:
         return torch.cat(pairs)
 
     def _places(self, f: Factors) -> Places:
-        block = [self.block[name][f.index[:, k]] for k, name in enumerate(f.variables)]
-        slots = []
-        for a in range(len(block)):
-            for b in range(a + 1):
-                free = (block[a] >= 0) & (block[b] >= 0)
-                low, high = torch.minimum(block[a], block[b]), torch.maximum(block[a], block[b])
-                slot = torch.full((len(f),), -1)
-                offset = self.pattern.offsets(torch.stack([high[free], low[free]], 1))
-                slot[free] = 2 * offset + (block[a] < block[b])[free]
-                slots.append(slot)
-        return Places(tuple(self.column[name] for name in f.variables), torch.stack(slots, 1).contiguous())
+        block = torch.stack([self.block[name][f.index[:, k]] for k, name in enumerate(f.variables)], 1)
+        return Places(tuple(self.column[name] for name in f.variables),
+                      torch.ops.pypose.block_slots(self.pattern.handle, block))
 
     def _first_unanchored(self, held: dict[str, Tensor]) -> str:
         """The first variable of a part of the graph without prior or held variable; '' where there is none."""
@@ -74,24 +63,21 @@ class Problem:
         for name, count in self.counts.items():
             base[name] = total
             total += count
-        if total == 0:
-            return ''
-        anchored = np.concatenate([held[name].numpy() for name in self.counts])
-        edges = []
+        anchored = torch.cat([torch.empty(0, dtype=torch.bool), *(held[name] for name in self.counts)])
+        edges = [torch.empty(0, 2, dtype=torch.int64)]
         for f in self.factors:
-            nodes = np.stack([base[name] + f.index[:, k].numpy() for k, name in enumerate(f.variables)], 1)
+            nodes = f.index + torch.tensor([base[name] for name in f.variables])
             if f.absolute:
                 anchored[nodes.reshape(-1)] = True
             edges += [nodes[:, [0, k]] for k in range(1, nodes.shape[1])]
-        edges = np.concatenate(edges) if edges else np.empty((0, 2), dtype=np.int64)
-        graph = coo_array((np.ones(len(edges), dtype=bool), (edges[:, 0], edges[:, 1])), shape=(total, total))
-        parts, part = connected_components(graph, directed=False)
-        safe = np.zeros(parts, dtype=bool)
-        safe[part[anchored]] = True
-        loose = np.flatnonzero(~safe[part])
+        first = torch.ops.pypose.graph_components(total, torch.cat(edges).contiguous())
+        safe = torch.zeros(total, dtype=torch.bool)
+        safe[first[anchored]] = True
+        loose = (~safe[first]).nonzero()
         if not len(loose):
             return ''
-        return next(f'{name}[{loose[0] - base[name]}]' for name in reversed(self.counts) if base[name] <= loose[0])
+        at = int(loose[0])
+        return next(f'{name}[{at - base[name]}]' for name in reversed(self.counts) if base[name] <= at)
 
     def _diagonal_places(self, begin: Tensor) -> Tensor:
         """(dimension,) where each diagonal entry is in the values."""

@@ -198,6 +198,25 @@ at::Tensor graph_chordal(const at::Tensor& X, const at::Tensor& held, const at::
   return out;
 }
 
+// For each of `nodes` nodes, the smallest node that it is connected with by edges (E, 2).
+at::Tensor graph_components(int64_t nodes, const at::Tensor& edges) {
+  check_index(edges, 2, nodes);
+  at::Tensor out = at::empty({nodes}, at::kLong);
+  int64_t* root = out.mutable_data_ptr<int64_t>();
+  for (int64_t i = 0; i < nodes; ++i) root[i] = i;
+  const auto find = [&](int64_t i) {
+    while (root[i] != i) i = root[i] = root[root[i]];   // the path is halved
+    return i;
+  };
+  const int64_t* p = edges.const_data_ptr<int64_t>();
+  for (int64_t e = 0; e < edges.size(0); ++e) {
+    const int64_t a = find(p[2 * e]), b = find(p[2 * e + 1]);
+    root[std::max(a, b)] = std::min(a, b);
+  }
+  for (int64_t i = 0; i < nodes; ++i) root[i] = find(i);
+  return out;
+}
+
 // The first matrix of a batch (M, d, d) that is not symmetric positive semidefinite, or -1.
 int64_t graph_first_indefinite(const at::Tensor& matrices) {
   TORCH_CHECK(matrices.dim() == 3, "matrices must be (M, d, d)");
@@ -238,6 +257,7 @@ TORCH_LIBRARY_FRAGMENT(pypose, m) {
   m.def("graph_retract(Tensor X, Tensor column, Tensor delta) -> Tensor");
   m.def("graph_chain(Tensor X, Tensor known, Tensor index, Tensor Z) -> (Tensor, Tensor)");
   m.def("graph_chordal(Tensor X, Tensor held, Tensor index, Tensor Z, Tensor information) -> Tensor");
+  m.def("graph_components(int nodes, Tensor edges) -> Tensor");
   m.def("graph_first_indefinite(Tensor matrices) -> int");
 }
 
@@ -247,6 +267,7 @@ TORCH_LIBRARY_IMPL(pypose, CPU, m) {
   m.impl("graph_retract", graph_retract);
   m.impl("graph_chain", graph_chain);
   m.impl("graph_chordal", graph_chordal);
+  m.impl("graph_components", graph_components);
   m.impl("graph_first_indefinite", graph_first_indefinite);
 }
 

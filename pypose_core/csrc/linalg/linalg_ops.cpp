@@ -90,6 +90,29 @@ at::Tensor block_offsets(const PatternPtr& self, const at::Tensor& pairs_) {
   return out;
 }
 
+// For rows (M, V) of blocks, the places of their pairs (a, b <= a) as (M, V (V + 1) / 2): 2 * (offset of the block in
+// the values) + (whether it is stored transposed), or -1 where one of the two blocks is -1.
+at::Tensor block_slots(const PatternPtr& self, const at::Tensor& blocks_) {
+  TORCH_CHECK(blocks_.dim() == 2, "blocks must be (M, V)");
+  const int64_t M = blocks_.size(0), V = blocks_.size(1);
+  const at::Tensor blocks = checked(blocks_, at::kLong, {M, V}, "blocks");
+  const BlockPattern& pattern = self->pattern;
+  at::Tensor out = at::empty({M, V * (V + 1) / 2}, at::kLong);
+  const int64_t* p = blocks.const_data_ptr<int64_t>();
+  int64_t* slot = out.mutable_data_ptr<int64_t>();
+  for (int64_t m = 0; m < M; ++m, p += V)
+    for (int64_t a = 0; a < V; ++a)
+      for (int64_t b = 0; b <= a; ++b, ++slot) {
+        *slot = -1;
+        if (p[a] < 0 || p[b] < 0) continue;
+        const int64_t i = std::max(p[a], p[b]), j = std::min(p[a], p[b]);
+        const int64_t found = i < pattern.blocks() ? pattern.find(int(i), int(j)) : -1;
+        TORCH_CHECK(found >= 0, "the pattern has no block (", i, ", ", j, ")");
+        *slot = 2 * pattern.value_begin[found] + (p[a] < p[b]);
+      }
+  return out;
+}
+
 at::Tensor block_multiply(const PatternPtr& self, const at::Tensor& values_, const at::Tensor& x_) {
   const at::Tensor values = checked(values_, at::kDouble, {self->pattern.values()}, "values");
   const at::Tensor x = checked(x_, at::kDouble, {self->pattern.dimension()}, "x");
@@ -175,6 +198,7 @@ TORCH_LIBRARY_FRAGMENT(pypose, m) {
   m.def("block_pattern", block_pattern);
   m.def("block_pattern_layout", block_pattern_layout);
   m.def("block_offsets", block_offsets);
+  m.def("block_slots", block_slots);
   m.def("block_multiply", block_multiply);
   m.def("block_conjugate_gradients", block_conjugate_gradients);
   m.def("cholesky_analyse", cholesky_analyse);
