@@ -19,7 +19,8 @@ class CommonParams:
         'events', 'How callbacks are dispatched: events (rclpy.experimental, half the CPU) or single.',
         choices=('events', 'single'), change=Change.START)
     device: str = parameter(
-        'auto', 'Where networks run: auto, cpu or cuda:N. The estimator itself runs on the CPU.')
+        'auto', 'Where networks run. The estimators themselves run on the CPU.',
+        choices=('auto', 'cpu', 'cuda:0'))
     num_threads: int = parameter(
         1, 'Threads of torch; more than one slows small problems down.', minimum=1, maximum=256)
     tf_timeout: float = parameter(
