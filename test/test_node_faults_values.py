@@ -132,3 +132,15 @@ def test_an_output_that_is_not_finite_is_never_published(rig, monkeypatch):
     messages = rig.heard()
     assert len(messages) > before and all(np.isfinite(message.values).all() for message in messages)
     assert T0 + 300 * PERIOD not in [message.stamp_ns for message in messages]
+
+
+def test_in_mode_orientation_the_first_good_quaternion_of_the_imu_is_where_it_begins(rig):
+    node = rig.start(init__mode='orientation', init__window=0.5)
+    yawed = {'at_4': 0.0, 'at_2': np.sin(0.4), 'at_3': np.cos(0.4)}
+    zero, long = {'at_4': 0.0, 'at_3': 0.0}, {**yawed, 'at_3': 1.1 * np.cos(0.4)}
+    for k, orientation in enumerate((zero, long)):
+        rig.send('imu', (s.serialized(**orientation) for s in standing(T0 + k * 100 * PERIOD, 0.5)))
+        assert node.estimator.status.name == 'AWAITING_ORIENTATION' and not rig.heard()
+    rig.until(lambda: 'orientation' in rig.status()['message'], 'the diagnostics say what is awaited')
+    rig.send('imu', (s.serialized(**yawed) for s in standing(T0 + 200 * PERIOD, 0.5)))
+    np.testing.assert_allclose(rig.heard()[-1].values[3:7], [0, 0, np.sin(0.4), np.cos(0.4)], atol=1e-3)
