@@ -83,7 +83,7 @@ def linearize_blocks(problem: Problem, structure: Structure, residuals: list[Ten
         stacked = structure.stack([r.reshape(-1) for r in residuals])
     detached = [r.detach() for r in residuals]
     P, K = stacked.shape
-    if 2 * columns.count < K:
+    if _columns_are_cheaper(P, K, columns.count):
         forward = _by_columns(problem, structure, columns, detached)
         if forward is not None:
             return forward
@@ -94,6 +94,15 @@ def linearize_blocks(problem: Problem, structure: Structure, residuals: list[Ten
     expected, scale = torch.einsum('pk,pkn->pn', u, J), torch.einsum('pk,pkn->pn', u.abs(), J.abs())
     broken = differ(pull(u), expected, scale.amax(1, keepdim=True))
     return Linearization(structure, columns, detached, J, broken)
+
+
+def _columns_are_cheaper(P: int, K: int, n: int) -> bool:
+    """Whether n passes in forward mode cost less than K in reverse mode.
+
+    By numbers passed, a pass in forward mode costs two of reverse mode. Small ones cost their calls: about as
+    much as 2000 numbers in reverse mode, ten times that in forward mode, which torch does partly in Python.
+    """
+    return 2 * n * (20000 + P * K) < K * (2000 + P * K)
 
 
 def _by_columns(problem: Problem, structure: Structure, columns: Columns,

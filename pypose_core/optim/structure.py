@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from pypose_core.optim.problem import Problem
-from pypose_core.optim.tangent import batch_shape, leaf_gradient_columns, retract, tangent_shape
+from pypose_core.optim.tangent import batch_shape, leaf_gradient_columns, tangent_shape, velocity
 
 
 class Columns:
@@ -151,12 +151,12 @@ def pushforward(problem: Problem, columns: Columns) -> Callable[[Tensor], list[T
     """v (problems, columns) -> J v for each output of the model; by forward-mode differentiation."""
     values = [p.detach().as_subclass(Tensor) for p in problem.params]
 
-    def moved(*steps: Tensor) -> tuple[Tensor, ...]:
-        return tuple(problem.residuals_at([retract(p, v, s) for p, v, s in zip(problem.params, values, steps)]))
+    def residuals(*values: Tensor) -> tuple[Tensor, ...]:
+        return tuple(problem.residuals_at(values))
 
     def push(v: Tensor) -> list[Tensor]:
-        steps = tuple(columns.split(v))
-        return list(torch.func.jvp(moved, tuple(torch.zeros_like(s) for s in steps), steps)[1])
+        motion = [velocity(p, value, s) for p, value, s in zip(problem.params, values, columns.split(v))]
+        return list(torch.func.jvp(residuals, tuple(values), tuple(motion))[1])
     return push
 
 

@@ -39,6 +39,17 @@ def retract(p: Tensor, value: Tensor, step: Tensor) -> Tensor:
     return value + step
 
 
+def velocity(p: Tensor, value: Tensor, step: Tensor) -> Tensor:
+    """The derivative of retract(p, value, ε step) by ε at 0, in coordinates."""
+    if is_group(p):
+        width = value.shape[-1]
+        eye = torch.eye(width, dtype=value.dtype, device=value.device).expand(*value.shape[:-1], width, width)
+        # A gradient by coordinates becomes one by the tangent with the transposed of what moves coordinates.
+        basis = p.ltype.group.module.left_tangent(value.unsqueeze(-2), eye)
+        return (basis @ step.unsqueeze(-1)).squeeze(-1)
+    return step
+
+
 def tangent_gradient(p: Tensor, gradient: Tensor) -> Tensor:
     """The gradient by the step at zero, from the gradient by the coordinates of p."""
     if is_group(p):
