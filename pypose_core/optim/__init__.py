@@ -9,6 +9,7 @@ from pypose_core.optim import strategy as strategy
 from pypose_core.optim.dogleg import Dogleg as Dogleg
 from pypose_core.optim.gauss_newton import GN as GN
 from pypose_core.optim.gauss_newton import GaussNewton as GaussNewton
+from pypose_core.optim.layer import SolverLayer as SolverLayer
 from pypose_core.optim.levenberg_marquardt import LM as LM
 from pypose_core.optim.levenberg_marquardt import LevenbergMarquardt as LevenbergMarquardt
 from pypose_core.optim.status import Result as Result
