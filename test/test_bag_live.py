@@ -59,6 +59,8 @@ def test_a_flight_goes_through_the_middleware_without_loss(flight, tmp_path, cap
     with BagReader(folder / 'recording.mcap') as bag:
         counts = {topic.name: topic.count for topic in bag.topics}
     assert counts['/odometry/imu'] == metrics['output']['samples'] and counts['/tf'] > 1000
+    assert all(event.startswith(('warn: ', 'error: ')) for event in metrics['events'])
+    assert not any('no IMU sample on' in event for event in metrics['events'])
     assert 'Latency' in (folder / 'report.html').read_text()
     assert not children_of(os.getpid())
 

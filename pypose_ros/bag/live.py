@@ -1,6 +1,7 @@
 """Replay through the middleware: the node as its own process, a player and a recorder beside it."""
 import os
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -77,10 +78,12 @@ def replay_live(source: ReplayInput, params: ImuPreintegrationParams, work: Path
         time.sleep(0.5)             # what is still on its way
         cpu = node.cpu_seconds() - cpu
         node.check()
+        events = node.complaints()      # before the silence after playing, of which it complains too
         recorder.tell()
         recorder.finish()
         node.terminate()
     estimate = read_estimate(recording, source)
+    estimate.events += events
     timing = measure(np.load(sent_path), np.load(arrivals_path), params, cpu, wall)
     return estimate, timing, recording
 
@@ -182,6 +185,12 @@ class _Process:
         words = [line for line in self._errors.read_text(errors='replace').splitlines() if line.strip()]
         raise RunError(f'the {self.name} ended with code {self._child.returncode}'
                        + (f': {words[-1][:300]}' if words else ''))
+
+    def complaints(self) -> list[str]:
+        """The warnings and errors of its log so far, without their times."""
+        lines = self._errors.read_text(errors='replace').splitlines()
+        found = (re.match(r'\[(WARN|ERROR|FATAL)\] \[[\d.]+\] \[[^]]*\]: (.*)', line) for line in lines)
+        return [f'{match[1].lower()}: {match[2]}' for match in found if match]
 
     def wait_for_line(self, wanted: str, others: list['_Process']) -> None:
         """Wait until it says so; RunError if any of the others dies meanwhile, or after START_TIMEOUT."""
