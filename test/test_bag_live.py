@@ -58,7 +58,7 @@ def test_a_flight_goes_through_the_middleware_without_loss(flight, tmp_path, cap
     assert metrics['output']['rate_hz'] == pytest.approx(200)
     with BagReader(folder / 'recording.mcap') as bag:
         counts = {topic.name: topic.count for topic in bag.topics}
-    assert counts['/odometry/imu'] == metrics['output']['samples'] and counts['/tf'] > 1000
+    assert counts['/odometry/imu'] == metrics['output']['samples'] and counts['/tf'] > 100
     assert all(event.startswith(('warn: ', 'error: ')) for event in metrics['events'])
     assert not any('no IMU sample on' in event for event in metrics['events'])
     assert 'Latency' in (folder / 'report.html').read_text()

@@ -161,11 +161,12 @@ def test_a_bag_that_plays_twice_resets_and_runs_again(flight, tmp_path):
     assert metrics['ate']['none']['translation_m']['rmse'] < 0.025
 
 
-def test_a_flight_without_truth_is_replayed_without_errors(flight, tmp_path):
+def test_a_flight_without_truth_is_replayed_without_errors(flight, tmp_path, capsys):
     assert main(['replay', str(flight[0]), '--config', CONFIG, '--out', str(tmp_path / 'out'),
                  '--ground-truth', 'none']) == 0
     metrics = json.loads((tmp_path / 'out/metrics.json').read_text())
     assert 'ate' not in metrics and metrics['output']['samples'] > 1700
+    assert 'replay: 100 %' in capsys.readouterr().err       # progress, as lines where there is no terminal
     assert sorted(p.name for p in (tmp_path / 'out').iterdir()) == sorted(FILES)
 
 
