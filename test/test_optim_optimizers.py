@@ -281,3 +281,11 @@ def test_a_semidefinite_weight_takes_residuals_out():
     pp.optim.LM(model, weight=W).optimize(x)
     r = (model.pose.detach() @ x).Log().tensor()
     assert float(r[:, :3].abs().max()) < 1e-9 and not torch.equal(model.pose.detach().tensor(), start)
+
+
+@pytest.mark.parametrize('cls', ALL)
+def test_a_single_number_is_a_parameter_too(cls):
+    model = Function(3.0, lambda x: x ** 2 - 2)
+    result = cls(model).optimize(())
+    assert model.x.shape == () and float(model.x.detach()) == pytest.approx(2 ** 0.5, abs=1e-12)
+    assert float(result.value) < 1e-25

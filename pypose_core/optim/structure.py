@@ -7,6 +7,7 @@ Jacobian is then one small matrix for each problem; a model without such structu
 """
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -130,10 +131,17 @@ def differ(actual: Tensor, expected: Tensor, scale: Tensor) -> Tensor:
 
 def random_like(shape: Sequence[int], like: Tensor) -> Tensor:
     """Numbers in ±[0.5, 1.5], the same at every call, drawn from no generator of the user's."""
-    generator = torch.Generator().manual_seed(20)
-    numbers = torch.rand(*shape, generator=generator) + 0.5
-    sign = torch.randint(0, 2, tuple(shape), generator=generator) * 2 - 1
-    return (numbers * sign).to(like)
+    return _random(tuple(shape), like.dtype, like.device)
+
+
+@functools.lru_cache(maxsize=8)
+def _random(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    # Kept on the device: each linearization needs them, and copying them there would wait for it.
+    with torch.inference_mode(False):
+        generator = torch.Generator().manual_seed(20)
+        numbers = torch.rand(*shape, generator=generator) + 0.5
+        sign = torch.randint(0, 2, shape, generator=generator) * 2 - 1
+        return (numbers * sign).to(device, dtype)
 
 
 def pullback(problem: Problem, columns: Columns, stacked: Tensor) -> Callable[[Tensor], Tensor]:
