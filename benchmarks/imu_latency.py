@@ -221,7 +221,7 @@ def callback() -> Record:
 def records(quick: bool) -> Iterator[Record]:
     environment()
     yield callback()
-    duration, rounds = (4.0, 1) if quick else (10.0, 2)
+    duration, rounds = (4.0, 1) if quick else (8.0, 3)
     for rate in (200, 1000):
         yield against(f'{rate} Hz, a solve each 0.1 s, events executor', 'single-threaded executor',
                       {'executor': 'events'}, {'executor': 'single'}, rate, duration, rounds)

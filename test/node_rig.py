@@ -3,8 +3,10 @@
 Node and peer are two DDS participants in two contexts. The peer sends recordings as fast as the node takes
 them: stamps are the recording's, so nothing here waits for time to pass.
 """
+import contextlib
 import itertools
 import os
+import socket
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -13,7 +15,6 @@ import numpy as np
 import pytest
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from domain_coordinator import domain_id
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from lifecycle_msgs.srv import GetState
 from nav_msgs.msg import Odometry
@@ -34,9 +35,21 @@ RADIUS, SPEED = 2.0, 1.0                # of the circle that the robot drives
 _domains = itertools.cycle([1 + (os.getpid() + k) % 100 for k in range(100)])
 
 
+@contextlib.contextmanager
 def reserved_domain():
-    """Context manager: a ROS_DOMAIN_ID that no other test process uses, nor this one lately."""
-    return domain_id(lambda: next(_domains))
+    """A ROS_DOMAIN_ID that no other test process uses, nor this one lately.
+
+    Reserved as ROS's domain_coordinator does it: whoever holds the TCP port 32768 + id.
+    """
+    for domain in itertools.islice(_domains, 100):
+        with socket.socket() as reservation:
+            try:
+                reservation.bind(('', 32768 + domain))
+            except OSError:
+                continue
+            yield domain
+            return
+    pytest.fail('no ROS_DOMAIN_ID is free')
 
 
 @dataclass(frozen=True)
