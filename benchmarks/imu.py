@@ -102,7 +102,7 @@ def streaming(count: int, rounds: int) -> Record:
 
 
 def records(quick: bool) -> Iterator[Record]:
-    B, F, rounds = (16, 200, 3) if quick else (128, 2000, 5)
+    B, F, rounds = (16, 200, 3) if quick else (128, 2000, 3)
     for covariance in (True, False):
         for gradient in (False, True):
             yield batched(B, F, gradient=gradient, covariance=covariance, rounds=rounds)
