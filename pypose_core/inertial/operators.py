@@ -30,15 +30,14 @@ def preintegrate_sequences(samples: Tensor, bias: Tensor, noise: Tensor, covaria
 def _save(ctx, inputs: tuple, output: tuple) -> None:
     samples, bias, noise, covariance, ctx.every, _ = inputs
     ctx.save_for_backward(samples, bias, noise, covariance, output[3])
-    ctx.sizes = [x.shape for x in output[:3]]
+    ctx.delta_size = output[0].shape
     ctx.set_materialize_grads(False)
 
 
 def _gradients(ctx, *bars: Tensor | None) -> tuple:
     samples, bias, noise, covariance, checkpoints = ctx.saved_tensors
-    delta_bar, jacobian_bar = (samples.new_zeros(size) if bar is None else bar
-                               for bar, size in zip(bars[:2], ctx.sizes))
-    covariance_bar = None if covariance is None else bars[2]
+    delta_bar = samples.new_zeros(ctx.delta_size) if bars[0] is None else bars[0]
+    jacobian_bar, covariance_bar = bars[1], None if covariance is None else bars[2]
     results = torch.ops.pypose.preintegrate_backward(
         samples, bias, noise, covariance, checkpoints, delta_bar, jacobian_bar, covariance_bar, ctx.every)
     of_noise, of_first = results[2:] if covariance_bar is not None else (None, None)

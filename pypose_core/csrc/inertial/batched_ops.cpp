@@ -130,8 +130,8 @@ Forward preintegrate_meta(const Tensor& samples, const Tensor& bias, const Tenso
 // bar holds the adjoints of the last row; every step's delta adds delta_bar.
 template <typename T>
 void backward_sequence(const Batch& n, const Sequence<T>& sequence, const T* checkpoints, const T* delta_bar,
-                       bool covariance, RowAdjoint<T>& bar, std::vector<T>& rows, T* samples_bar, T* bias_bar,
-                       T* noise_bar) {
+                       bool covariance, bool jacobian, RowAdjoint<T>& bar, std::vector<T>& rows, T* samples_bar,
+                       T* bias_bar, T* noise_bar) {
   using preintegrated::kSize;
   for (int64_t segment = n.checkpoints() - 1; segment >= 0; --segment) {
     const int64_t begin = segment * n.interval(), end = std::min(n.F, begin + n.interval());
@@ -150,7 +150,7 @@ void backward_sequence(const Batch& n, const Sequence<T>& sequence, const T* che
       const T* s = sequence.samples + 7 * k;
       const SampleAdjoint<T> sample =
           preintegrate_step_adjoint(rows.data() + (k - begin) * kSize, s[0], s + 1, s + 4, sequence.noise_at(k),
-                                    covariance, bar, noise_bar + (n.noise_F == 1 ? 0 : k * kNoise));
+                                    covariance, jacobian, bar, noise_bar + (n.noise_F == 1 ? 0 : k * kNoise));
       T* to = samples_bar + 7 * k;
       to[0] = sample.dt;
       for (int i = 0; i < 3; ++i) {
@@ -162,18 +162,21 @@ void backward_sequence(const Batch& n, const Sequence<T>& sequence, const T* che
 }
 
 // Without covariance_bar the covariance is left out: then noise and the first covariance have zero gradients.
+// Without jacobian_bar the bias Jacobian is.
 std::tuple<Tensor, Tensor, Tensor, Tensor> preintegrate_backward(
     const Tensor& samples_, const Tensor& bias, const Tensor& noise_, const optional<Tensor>& /*the checkpoints have it*/,
-    const Tensor& checkpoints_, const Tensor& delta_bar_, const Tensor& J_bar_, const optional<Tensor>& covariance_bar_, bool every) {
+    const Tensor& checkpoints_, const Tensor& delta_bar_, const optional<Tensor>& J_bar_,
+    const optional<Tensor>& covariance_bar_, bool every) {
   const Batch n(samples_, bias, noise_, covariance_bar_, every);
   const Tensor samples = samples_.contiguous(), noise = noise_.contiguous(), checkpoints = checkpoints_.contiguous();
-  const Tensor delta_bar = delta_bar_.contiguous(), J_bar = J_bar_.contiguous();
-  const bool covariance = covariance_bar_.has_value();
+  const Tensor delta_bar = delta_bar_.contiguous();
+  const bool covariance = covariance_bar_.has_value(), jacobian = J_bar_.has_value();
+  const Tensor J_bar = jacobian ? J_bar_->contiguous() : Tensor();
   const Tensor P_bar = covariance ? covariance_bar_->contiguous() : Tensor();
   TORCH_CHECK(checkpoints.dim() == 3 && checkpoints.size(0) == n.B && checkpoints.size(1) == n.checkpoints(),
               "checkpoints are of another call: ", checkpoints.sizes());
-  TORCH_CHECK(delta_bar.numel() == n.B * n.every * kDelta && J_bar.numel() == n.B * 54,
-              "gradients of another shape than the results: ", delta_bar.sizes(), ", ", J_bar.sizes());
+  TORCH_CHECK(delta_bar.numel() == n.B * n.every * kDelta && (!jacobian || J_bar.numel() == n.B * 54),
+              "gradients of another shape than the results");
   const Tensor samples_bar = at::empty_like(samples), bias_bar = at::zeros({n.B, 6}, samples.options());
   const Tensor noise_bar = at::zeros({n.B, n.noise_F, 5, 3, 3}, samples.options());
   const Tensor first_bar = at::zeros({n.B, 15, 15}, samples.options());
@@ -184,17 +187,17 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> preintegrate_backward(
       std::vector<T> rows(n.interval() * preintegrated::kSize);
       for (int64_t b = begin; b < end; ++b) {
         RowAdjoint<T> bar = {};
-        std::copy_n(J_bar.const_data_ptr<T>() + 54 * b, 54, bar.J);
+        if (jacobian) std::copy_n(J_bar.const_data_ptr<T>() + 54 * b, 54, bar.J);
         if (covariance) {
           const T* G = P_bar.const_data_ptr<T>() + 225 * b;
           for (int i = 0; i < 15; ++i)
-            for (int j = 0; j < 15; ++j) bar.P[15 * i + j] = T(0.5) * (G[15 * i + j] + G[15 * j + i]);
+            for (int j = 0; j < 15; ++j) bar.P[kRow * i + j] = T(0.5) * (G[15 * i + j] + G[15 * j + i]);
         }
         backward_sequence<T>(n, Sequence<T>(n, samples, noise, b),
                              checkpoints.const_data_ptr<T>() + b * n.checkpoints() * preintegrated::kSize,
-                             delta_bar.const_data_ptr<T>() + b * n.every * kDelta, covariance, bar, rows,
+                             delta_bar.const_data_ptr<T>() + b * n.every * kDelta, covariance, jacobian, bar, rows,
                              to_samples + b * n.F * 7, to_bias + 6 * b, to_noise + b * n.noise_F * kNoise);
-        std::copy_n(bar.P, 225, to_first + 225 * b);
+        for (int i = 0; i < 15; ++i) std::copy_n(bar.P + kRow * i, 15, to_first + 225 * b + 15 * i);
       }
     });
   };
@@ -205,7 +208,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> preintegrate_backward(
 
 std::tuple<Tensor, Tensor, Tensor, Tensor> preintegrate_backward_meta(
     const Tensor& samples, const Tensor& bias, const Tensor& noise, const optional<Tensor>&, const Tensor&,
-    const Tensor&, const Tensor&, const optional<Tensor>&, bool) {
+    const Tensor&, const optional<Tensor>&, const optional<Tensor>&, bool) {
   return {at::empty_like(samples), at::empty_like(bias), at::empty_like(noise),
           at::empty({samples.size(0), 15, 15}, samples.options())};
 }
@@ -217,7 +220,7 @@ TORCH_LIBRARY_FRAGMENT(pypose, m) {
   m.def("preintegrate(Tensor samples, Tensor bias, Tensor noise, Tensor? covariance, bool every, bool save) "
         "-> (Tensor delta, Tensor jacobian, Tensor covariance_out, Tensor checkpoints)");
   m.def("preintegrate_backward(Tensor samples, Tensor bias, Tensor noise, Tensor? covariance, Tensor checkpoints, "
-        "Tensor delta_bar, Tensor jacobian_bar, Tensor? covariance_bar, bool every) -> (Tensor, Tensor, Tensor, Tensor)");
+        "Tensor delta_bar, Tensor? jacobian_bar, Tensor? covariance_bar, bool every) -> (Tensor, Tensor, Tensor, Tensor)");
 }
 
 TORCH_LIBRARY_IMPL(pypose, CPU, m) {

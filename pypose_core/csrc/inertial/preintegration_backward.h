@@ -8,10 +8,14 @@
 
 namespace pypose {
 
+// Rows of 15 are kept 16 apart where the layout is ours to choose: whole vector registers.
+constexpr int kRow = 16;
+
 // Adjoints of what a packed row accumulates.  Rotation's part of J by the accelerometer bias is constant.
 template <typename T>
 struct RowAdjoint {
-  T q[4], v[3], p[3], J[54], P[225];
+  T q[4], v[3], p[3], J[54];
+  alignas(64) T P[15 * kRow];   // the sixteenth column is zero
 };
 
 // Adjoints of one sample with the bias taken off.
@@ -37,10 +41,10 @@ PP_HD void noise_adjoint(const StepJacobian<T>& F, T dt, const T* noise, const T
   for (int i = 0; i < 3; ++i)
     for (int j = 0; j < 3; ++j) {
       const int k = 3 * i + j;
-      const T vv = G[15 * (3 + i) + 3 + j], pp = G[15 * (6 + i) + 6 + j];
-      const T vp = G[15 * (3 + i) + 6 + j] + G[15 * (6 + i) + 3 + j];
-      const T gg = G[15 * (9 + i) + 9 + j], aa = G[15 * (12 + i) + 12 + j];
-      S_bar[k] = G[15 * i + j];
+      const T vv = G[kRow * (3 + i) + 3 + j], pp = G[kRow * (6 + i) + 6 + j];
+      const T vp = G[kRow * (3 + i) + 6 + j] + G[kRow * (6 + i) + 3 + j];
+      const T gg = G[kRow * (9 + i) + 9 + j], aa = G[kRow * (12 + i) + 12 + j];
+      S_bar[k] = G[kRow * i + j];
       V_bar[k] = dt * (vv + half * (vp + half * pp));
       dt_bar += S_bar[k] * S[k] + V[k] * (vv + dt * vp + T(3) * half * half * pp) +
                 noise[18 + k] * gg + noise[27 + k] * aa + noise[36 + k] * pp;
@@ -58,27 +62,26 @@ PP_HD void noise_adjoint(const StepJacobian<T>& F, T dt, const T* noise, const T
   for (int i = 0; i < 9; ++i) bar.R[i] += right[i];
 }
 
-// out = F^T X, both 15x15.
+// out = F^T X, both of 15 rows.
 template <typename T>
 PP_HD void apply_transposed_transition(const StepJacobian<T>& F, T dt, const T* __restrict X, T* __restrict out) {
   const T half = T(0.5) * dt;
-  T velocity[45];                                 // what reaches the velocity's increment [A, -R dt]
-  for (int k = 0; k < 45; ++k) velocity[k] = X[45 + k] + half * X[90 + k];
   for (int i = 0; i < 3; ++i)
-    for (int c = 0; c < 15; ++c) {
-      const T *x = X + c, *v = velocity + c;
-      out[15 * i + c] = F.E[i] * x[0] + F.E[3 + i] * x[15] + F.E[6 + i] * x[30] +
-                        F.A[i] * v[0] + F.A[3 + i] * v[15] + F.A[6 + i] * v[30];
-      out[15 * (9 + i) + c] = x[15 * (9 + i)] - (F.JrDt[i] * x[0] + F.JrDt[3 + i] * x[15] + F.JrDt[6 + i] * x[30]);
-      out[15 * (12 + i) + c] = x[15 * (12 + i)] - (F.RDt[i] * v[0] + F.RDt[3 + i] * v[15] + F.RDt[6 + i] * v[30]);
+    for (int c = 0; c < kRow; ++c) {
+      const T *x = X + c;
+      const T v0 = x[3 * kRow] + half * x[6 * kRow], v1 = x[4 * kRow] + half * x[7 * kRow],
+              v2 = x[5 * kRow] + half * x[8 * kRow];    // what reaches the velocity's increment [A, -R dt]
+      out[kRow * i + c] = F.E[i] * x[0] + F.E[3 + i] * x[kRow] + F.E[6 + i] * x[2 * kRow] +
+                          F.A[i] * v0 + F.A[3 + i] * v1 + F.A[6 + i] * v2;
+      out[kRow * (3 + i) + c] = x[kRow * (3 + i)] + dt * x[kRow * (6 + i)];
+      out[kRow * (6 + i) + c] = x[kRow * (6 + i)];
+      out[kRow * (9 + i) + c] =
+          x[kRow * (9 + i)] - (F.JrDt[i] * x[0] + F.JrDt[3 + i] * x[kRow] + F.JrDt[6 + i] * x[2 * kRow]);
+      out[kRow * (12 + i) + c] = x[kRow * (12 + i)] - (F.RDt[i] * v0 + F.RDt[3 + i] * v1 + F.RDt[6 + i] * v2);
     }
-  for (int k = 0; k < 45; ++k) {
-    out[45 + k] = X[45 + k] + dt * X[90 + k];
-    out[90 + k] = X[90 + k];
-  }
 }
 
-// out (3x6) = 2 rows (3x15) P[:, first three columns and those from `column` on].
+// out (3x6) = 2 rows P[:, first three columns and those from `column` on].
 template <typename T>
 PP_HD void transition_block_adjoint(const T* rows, const T* P, int column, T* out) {
   T sums[3][8] = {};                              // eight columns, of which six count: one vector register
@@ -86,7 +89,7 @@ PP_HD void transition_block_adjoint(const T* rows, const T* P, int column, T* ou
     const T* p = P + 15 * k;
     const T right[8] = {p[0], p[1], p[2], p[column], p[column + 1], p[column + 2], T(0), T(0)};
     for (int i = 0; i < 3; ++i)
-      for (int j = 0; j < 8; ++j) sums[i][j] += rows[15 * i + k] * right[j];
+      for (int j = 0; j < 8; ++j) sums[i][j] += rows[kRow * i + k] * right[j];
   }
   for (int i = 0; i < 3; ++i)
     for (int j = 0; j < 6; ++j) out[6 * i + j] = T(2) * sums[i][j];
@@ -97,14 +100,16 @@ template <typename T>
 PP_HD void transition_adjoint(const StepJacobian<T>& F, T dt, const T* __restrict P, T* __restrict G,
                               StepAdjoint<T>& bar, T& dt_bar) {
   const T half = T(0.5) * dt;
-  T K[225], GF[225];
+  alignas(64) T K[15 * kRow], GF[15 * kRow];
   apply_transposed_transition(F, dt, G, K);
-  for (int i = 0; i < 15; ++i)                    // G is symmetric
-    for (int j = 0; j < 15; ++j) GF[15 * i + j] = K[15 * j + i];
+  for (int i = 0; i < 15; ++i) {                  // G is symmetric
+    for (int j = 0; j < 15; ++j) GF[kRow * i + j] = K[kRow * j + i];
+    GF[kRow * i + 15] = T(0);
+  }
   apply_transposed_transition(F, dt, GF, G);
 
-  T of_rotation[18], of_velocity[18], velocity[45];
-  for (int k = 0; k < 45; ++k) velocity[k] = GF[45 + k] + half * GF[90 + k];
+  T of_rotation[18], of_velocity[18], velocity[3 * kRow];
+  for (int k = 0; k < 3 * kRow; ++k) velocity[k] = GF[3 * kRow + k] + half * GF[6 * kRow + k];
   transition_block_adjoint(GF, P, 9, of_rotation);
   transition_block_adjoint(velocity, P, 12, of_velocity);
   for (int i = 0; i < 3; ++i)
@@ -117,7 +122,7 @@ PP_HD void transition_adjoint(const StepJacobian<T>& F, T dt, const T* __restric
   for (int i = 0; i < 3; ++i) {                   // dt in the position's rows: d(F P)/d(dt) at fixed A, R dt
     T sums[15];
     for (int c = 0; c < 15; ++c)
-      sums[c] = GF[15 * (6 + i) + c] * (T(2) * P[15 * (3 + i) + c] + dot3_column<15>(F.A + 3 * i, P + c) -
+      sums[c] = GF[kRow * (6 + i) + c] * (T(2) * P[15 * (3 + i) + c] + dot3_column<15>(F.A + 3 * i, P + c) -
                                         dot3_column<15>(F.RDt + 3 * i, P + 180 + c));
     for (int c = 0; c < 15; ++c) dt_bar += sums[c];
   }
@@ -154,9 +159,11 @@ PP_HD void bias_jacobian_adjoint(const StepJacobian<T>& F, T dt, const T* J, T* 
 }
 
 // The whole step: row is the state before it; `bar` goes from after to before, noise_bar is added to.
+// Without `covariance` or `jacobian`, the adjoint of that result is zero and is not looked at.
 template <typename T>
 PP_HD SampleAdjoint<T> preintegrate_step_adjoint(const T* row, T dt, const T* gyro, const T* accel, const T* noise,
-                                                 bool covariance, RowAdjoint<T>& bar, T* noise_bar) {
+                                                 bool covariance, bool jacobian, RowAdjoint<T>& bar,
+                                                 T* noise_bar) {
   using namespace preintegrated;
   const T *bias = row + kBias, *q = row + kRotation, *v = row + kVelocity;
   const T w[3] = {gyro[0] - bias[0], gyro[1] - bias[1], gyro[2] - bias[2]};
@@ -172,7 +179,7 @@ PP_HD SampleAdjoint<T> preintegrate_step_adjoint(const T* row, T dt, const T* gy
     noise_adjoint(F, dt, noise, bar.P, step, out.dt, noise_bar);
     transition_adjoint(F, dt, row + kCovariance, bar.P, step, out.dt);
   }
-  bias_jacobian_adjoint(F, dt, row + kJacobian, bar.J, step, out.dt);
+  if (jacobian) bias_jacobian_adjoint(F, dt, row + kJacobian, bar.J, step, out.dt);
 
   // p' = p + dt (v + dv / 2), v' = v + dv, dv = RDt a
   for (int i = 0; i < 3; ++i) {
@@ -212,7 +219,7 @@ PP_HD SampleAdjoint<T> preintegrate_step_adjoint(const T* row, T dt, const T* gy
     for (int j = 0; j < 3; ++j) D_bar[3 * i + j] = step.E[3 * j + i];
   quat_to_matrix_adjoint(dq, D_bar, dq_bar);
   so3_exp_adjoint(phi, dq_bar, phi_bar);
-  so3_Jr_adjoint(phi, step.Jr, phi_bar);
+  if (covariance || jacobian) so3_Jr_adjoint(phi, step.Jr, phi_bar);
   out.dt += dot3(phi_bar, w);
   for (int i = 0; i < 3; ++i) out.w[i] = dt * phi_bar[i];
   for (int i = 0; i < 4; ++i) bar.q[i] = q_bar[i];
