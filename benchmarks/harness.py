@@ -132,6 +132,6 @@ def main(records: Callable[[bool], Iterable[Record]], description: str | None) -
                                       'date': datetime.now(timezone.utc).strftime('%Y-%m-%d')})
         print('  '.join(f'{name}: {cell};' for name, cell in zip(HEADER, cells(done[-1])) if cell))
         sys.stdout.flush()
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(done, indent=1) + '\n')
+        if options.json:    # after each record: a run that is cut short keeps what it has measured
+            options.json.parent.mkdir(parents=True, exist_ok=True)
+            options.json.write_text(json.dumps(done, indent=1) + '\n')
