@@ -22,7 +22,8 @@ INTRODUCTION = """# Performance
 Written by `make bench` from the records in `benchmarks/results/`; not edited by hand. In each line, ours and
 the peer ran in turn on the same input. `ratio` is peer / ours, the median over neighbouring runs: above 1,
 ours is faster. `asked` is the ratio that the project set out to reach. `agree` says whether both results
-match, as the note states. Ratios carry over to other machines; times do not."""
+match, as the note states. Times of computations are CPU seconds on one thread. Ratios carry over to other
+machines; times do not."""
 
 
 def benchmarks() -> list[Path]:
