@@ -10,7 +10,6 @@ import importlib.util
 import traceback
 
 import torch
-from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode as RclpyLifecycleNode
 from rclpy.lifecycle import TransitionCallbackReturn
 
@@ -38,7 +37,7 @@ class LifecycleNode(RclpyLifecycleNode):
         self._problem = ''
         self._bond = None
         self._declared = NodeParameters(self, params, on_change=self._changed, check=self.check)
-        # An illegal transition raises in rclpy's own callback and would end the process (Jazzy).
+        # An impossible transition raises in rclpy's own callback and would end the process (Jazzy).
         self._answer_transition = self._service_change_state.callback
         self._service_change_state.callback = self._change_state
         self._permanent = Endpoints(self)
@@ -145,14 +144,15 @@ class LifecycleNode(RclpyLifecycleNode):
             self.params = self._clock_watch = None
 
     def _change_state(self, request, response):
-        try:
+        asked = request.transition
+        possible = [label if asked.label else number
+                    for number, label, *_ in self._state_machine.available_transitions]
+        if (asked.label or asked.id) in possible:
             return self._answer_transition(request, response)
-        except rclpy_implementation.RCLError as error:
-            asked = request.transition.label or request.transition.id
-            self.get_logger().warning(
-                f'transition {asked} is not possible from state {self.state}: {str(error).splitlines()[0]}')
-            response.success = False
-            return response
+        self.get_logger().warning(
+            f'transition {asked.label or asked.id} is not possible from state {self.state}')
+        response.success = False
+        return response
 
     @property
     def state(self) -> str:
