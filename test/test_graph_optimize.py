@@ -15,11 +15,13 @@ from pypose_core.graph import (
     GraphStatus,
     LevenbergMarquardt,
     Prior,
+    Residual,
     RobustKernel,
     chordal_initialization,
     odometry_initialization,
     read_g2o,
 )
+from pypose_core.lie import se2
 
 SOLVERS = [LevenbergMarquardt(), GaussNewton(), Dogleg()]
 INITIAL = {'chordal': chordal_initialization, 'odometry': odometry_initialization}
@@ -187,6 +189,25 @@ def test_marginals_equal_the_dense_inverse(group):
         else:
             both = torch.cat(rows)
             torch.testing.assert_close(joint, dense[both][:, both], rtol=1e-8, atol=1e-14)
+
+
+def test_landmarks_and_poses_of_the_plane_are_found_together():
+    X = SE2.retract(torch.tensor([SE2.identity] * 3, dtype=torch.float64),
+                    torch.tensor([[0., 0, 0], [1, 0.2, 0.5], [2, 1, 1]], dtype=torch.float64))
+    points = torch.tensor([[3., 1], [2, 4]], dtype=torch.float64)
+    seen = torch.cartesian_prod(torch.arange(3), torch.arange(2))
+    observed = se2.act(se2.inv(X[seen[:, 0]]), points[seen[:, 1]])
+    pairs = torch.tensor([[0, 1], [1, 2]])
+    graph = FactorGraph()
+    graph.add_variables('pose', SE2, torch.tensor(SE2.identity).repeat(3, 1))
+    graph.add_variables('landmark', Euclidean(2), torch.ones(2, 2))
+    graph.add(Prior('pose', torch.tensor([0]), X[0]))
+    graph.add(Between('pose', pairs, SE2.relative(X[pairs[:, 0]], X[pairs[:, 1]])))
+    graph.add(Residual(lambda X, p, z: se2.act(se2.inv(X), p) - z, ('pose', 'landmark'), seen, data=(observed,)))
+    result = graph.optimize()
+    assert result.status is GraphStatus.CONVERGED, str(result)
+    torch.testing.assert_close(result.value['pose'], X, atol=1e-6, rtol=0)
+    torch.testing.assert_close(result.value['landmark'], points, atol=1e-6, rtol=0)
 
 
 def test_values_may_be_lie_tensors():
