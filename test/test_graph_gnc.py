@@ -50,17 +50,6 @@ def test_false_closures_of_a_grid_are_found(data, share):
     assert (kept & right).sum() / right.sum() >= 0.97      # one in a hundred is beyond c^2 by definition
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_false_closures_of_sphere2500_are_found(data):
-    graph, suspects, right = with_false_closures(data / 'pgo3d/sphere2500.g2o', 0.1, 0)
-    found = solve_robustly(graph, [suspects])
-    kept = found.inliers[0]
-    assert (kept & right).sum() / kept.sum() >= 0.99       # precision
-    assert (kept & right).sum() / right.sum() >= 0.99      # recall
-    assert found.result.status.ok
-
-
 def test_all_right_factors_are_kept():
     torch.manual_seed(0)
     graph = FactorGraph()

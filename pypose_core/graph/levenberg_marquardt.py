@@ -19,8 +19,9 @@ class LevenbergMarquardt:
     """Stop after a step whose predicted decrease is below this part of the cost: what is left is less again."""
     absolute_tolerance: float = 1e-12
     """The same against a cost of 0, in units of chi2."""
-    initial_damping: float = 1e-6
-    """Small: graphs are mostly started near their optimum."""
+    initial_damping: float = 1e-10
+    """Small: the soft modes of a long chain are as small against the diagonal, and damping them costs iterations.
+    A step that goes too far is rejected, and the damping then grows ever faster."""
     max_damping: float = 1e8
     """Beyond it no step can lower the cost."""
 
