@@ -51,3 +51,43 @@ def solve(path: Path, *, spatial: bool, chordal: bool, ordering: str, tolerance:
     clock.append(time.perf_counter())
     chi2 = 2 * (graph.error(values) - graph.at(count).error(values))
     return Solved(chi2, optimizer.iterations(), dict(zip(('read', 'initialize', 'optimize'), np.diff(clock).tolist())))
+
+
+class ManyGraphs:
+    """Independent small graphs, built beforehand and solved one after the other from Python.
+
+    Args:
+        poses: (B, N, 7) initial guesses [t, q].
+        index: (M, 2) the pairs measured in every graph.
+        measured: (B, M, 7).
+        sigmas: (6,) standard deviations, rotation first.
+    """
+
+    def __init__(self, poses: np.ndarray, index: np.ndarray, measured: np.ndarray, sigmas: np.ndarray):
+        noise = gtsam.noiseModel.Diagonal.Sigmas(sigmas)
+        held = gtsam.noiseModel.Isotropic.Sigma(6, 1e-6)
+        self.problems = []
+        for one, measurements in zip(poses, measured):
+            graph, values = gtsam.NonlinearFactorGraph(), gtsam.Values()
+            for k, row in enumerate(one):
+                values.insert(k, _pose(row))
+            graph.add(gtsam.PriorFactorPose3(0, _pose(one[0]), held))
+            for (i, j), row in zip(index.tolist(), measurements):
+                graph.add(gtsam.BetweenFactorPose3(i, j, _pose(row), noise))
+            self.problems.append((graph, values))
+        self.params = gtsam.LevenbergMarquardtParams()
+        self.params.setRelativeErrorTol(1e-6)
+
+    def solve(self) -> float:
+        """Sum of chi2 over all graphs."""
+        total = 0.0
+        for graph, values in self.problems:
+            optimizer = gtsam.LevenbergMarquardtOptimizer(graph, values, self.params)
+            optimizer.optimize()
+            total += 2 * optimizer.error()
+        return total
+
+
+def _pose(row: np.ndarray) -> gtsam.Pose3:
+    x, y, z, w = row[3:]
+    return gtsam.Pose3(gtsam.Rot3.Quaternion(w, x, y, z), row[:3])
