@@ -128,8 +128,7 @@ def records(quick: bool) -> Iterator[Record]:
         yield one_graph(name, 3 if quick else 7)
 
 
-if __name__ == '__main__':
-    if '--peak' in sys.argv:
-        print_peak(*sys.argv[sys.argv.index('--peak') + 1:])
-    else:
-        main(records, __doc__)
+if __name__ == '__main__' and '--peak' in sys.argv:
+    print_peak(*sys.argv[sys.argv.index('--peak') + 1:])
+elif __name__ == '__main__':
+    main(records, __doc__)
