@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from pypose_core.lie import registration as registration
 from pypose_core.lie.dispatch import call_plain, is_compiling, operations_of, plain
 from pypose_core.lie.group import LieAlgebra, LieGroup, _narrow
 from pypose_core.lie.lietensor import LieTensor

@@ -2,8 +2,8 @@
 // Any output may be one of the inputs.
 #pragma once
 
-#include <cmath>
-
+#include "lie/atan_ratio.h"
+#include "lie/dual.h"
 #include "lie/host_device.h"
 #include "lie/stumpff.h"
 
@@ -89,15 +89,9 @@ PP_HD void so3_exp(const T* phi, T* out) {
 // out = 2 atan2(n, |w|)/n sign(w) u, n = |u|: the rotation vector with |out| <= pi; q and -q give the same.
 template <typename T>
 PP_HD void so3_log(const T* q, T* out) {
-  const T n2 = dot3(q, q), w = q[3], size = std::abs(w);
-  T factor;
-  if (n2 > T(1e-12) * size * size) {
-    const T n = std::sqrt(n2);
-    factor = T(2) * std::atan2(n, size) / n;
-  } else {   // n may underflow; the next term of atan's series is below 1e-24
-    factor = T(2) / size * (T(1) - n2 / (T(3) * size * size));
-  }
-  if (w < T(0)) factor = -factor;
+  const bool flip = primal(q[3]) < 0;
+  T factor = T(2) * atan_ratio(dot3(q, q), flip ? -q[3] : q[3]);
+  if (flip) factor = -factor;
   out[0] = factor * q[0], out[1] = factor * q[1], out[2] = factor * q[2];
 }
 

@@ -1,0 +1,199 @@
+// Dual numbers with N directions: a row function evaluated on them gives its Jacobian, by the chain rule
+// and so as exactly as its value.  The N derivatives lie in one SIMD vector where the compiler has such.
+#pragma once
+
+#include <cmath>
+
+#include "lie/host_device.h"
+#include "lie/stumpff.h"
+
+namespace pypose {
+
+constexpr int next_power_of_two(int n) {
+  int p = 1;
+  while (p < n) p *= 2;
+  return p;
+}
+
+// N numbers added and scaled together.  Scalars get a SIMD vector, duals (of duals) a plain array.
+template <typename T, int N>
+struct Tangent {
+  T v[N];
+  PP_HD T& operator[](int i) { return v[i]; }
+  PP_HD const T& operator[](int i) const { return v[i]; }
+  PP_HD void zero() {
+    for (int i = 0; i < N; ++i) v[i] = T(0);
+  }
+  // *this = s a + t b
+  PP_HD void combine(const T& s, const Tangent& a, const T& t, const Tangent& b) {
+    for (int i = 0; i < N; ++i) v[i] = s * a.v[i] + t * b.v[i];
+  }
+  PP_HD void scale(const T& s, const Tangent& a) {
+    for (int i = 0; i < N; ++i) v[i] = s * a.v[i];
+  }
+  PP_HD void add(const Tangent& a, const Tangent& b) {
+    for (int i = 0; i < N; ++i) v[i] = a.v[i] + b.v[i];
+  }
+  PP_HD void subtract(const Tangent& a, const Tangent& b) {
+    for (int i = 0; i < N; ++i) v[i] = a.v[i] - b.v[i];
+  }
+};
+
+#if defined(__GNUC__) && !defined(__CUDACC__)
+template <typename T, int N>
+struct SimdTangent {
+  typedef T Vector __attribute__((vector_size(next_power_of_two(N) * sizeof(T))));
+  Vector v;
+  PP_HD T operator[](int i) const { return v[i]; }
+  PP_HD void set(int i, T value) { v[i] = value; }
+  PP_HD void zero() { v = Vector{}; }
+  PP_HD void combine(T s, const SimdTangent& a, T t, const SimdTangent& b) { v = s * a.v + t * b.v; }
+  PP_HD void scale(T s, const SimdTangent& a) { v = s * a.v; }
+  PP_HD void add(const SimdTangent& a, const SimdTangent& b) { v = a.v + b.v; }
+  PP_HD void subtract(const SimdTangent& a, const SimdTangent& b) { v = a.v - b.v; }
+};
+template <int N>
+struct Tangent<float, N> : SimdTangent<float, N> {};
+template <int N>
+struct Tangent<double, N> : SimdTangent<double, N> {};
+#endif
+
+template <typename T, int N>
+struct Dual {
+  T v;
+  Tangent<T, N> d;
+  PP_HD Dual() {}
+  PP_HD Dual(const T& value) : v(value) { d.zero(); }
+  template <typename S, typename = decltype(T(S()))>
+  PP_HD explicit Dual(S value) : v(T(value)) { d.zero(); }
+  // The variable of direction i.
+  PP_HD static Dual variable(const T& value, int i) {
+    Dual x(value);
+    set(x, i, T(1));
+    return x;
+  }
+  PP_HD static void set(Dual& x, int i, const T& value) {
+#if defined(__GNUC__) && !defined(__CUDACC__)
+    if constexpr (requires { x.d.set(i, value); }) {
+      x.d.set(i, value);
+    } else {
+      x.d[i] = value;
+    }
+#else
+    x.d[i] = value;
+#endif
+  }
+  PP_HD Dual& operator+=(const Dual& b) { return *this = *this + b; }
+};
+
+template <typename T, int N>
+PP_HD Dual<T, N> operator+(const Dual<T, N>& a, const Dual<T, N>& b) {
+  Dual<T, N> r;
+  r.v = a.v + b.v;
+  r.d.add(a.d, b.d);
+  return r;
+}
+template <typename T, int N>
+PP_HD Dual<T, N> operator-(const Dual<T, N>& a, const Dual<T, N>& b) {
+  Dual<T, N> r;
+  r.v = a.v - b.v;
+  r.d.subtract(a.d, b.d);
+  return r;
+}
+template <typename T, int N>
+PP_HD Dual<T, N> operator-(const Dual<T, N>& a) {
+  Dual<T, N> r;
+  r.v = -a.v;
+  r.d.scale(T(-1), a.d);
+  return r;
+}
+template <typename T, int N>
+PP_HD Dual<T, N> operator*(const Dual<T, N>& a, const Dual<T, N>& b) {
+  Dual<T, N> r;
+  r.v = a.v * b.v;
+  r.d.combine(b.v, a.d, a.v, b.d);
+  return r;
+}
+template <typename T, int N>
+PP_HD Dual<T, N> operator/(const Dual<T, N>& a, const Dual<T, N>& b) {
+  const T inv = T(1) / b.v;
+  Dual<T, N> r;
+  r.v = a.v * inv;
+  r.d.combine(inv, a.d, -r.v * inv, b.d);
+  return r;
+}
+
+// f(a) with its value and its derivative.
+template <typename T, int N>
+PP_HD Dual<T, N> chain(const Dual<T, N>& a, const T& value, const T& slope) {
+  Dual<T, N> r;
+  r.v = value;
+  r.d.scale(slope, a.d);
+  return r;
+}
+template <typename T, int N>
+PP_HD Dual<T, N> sqrt(const Dual<T, N>& a) {
+  using std::sqrt;
+  const T s = sqrt(a.v);
+  return chain(a, s, T(0.5) / s);
+}
+template <typename T, int N>
+PP_HD Dual<T, N> exp(const Dual<T, N>& a) {
+  using std::exp;
+  const T e = exp(a.v);
+  return chain(a, e, e);
+}
+template <typename T, int N>
+PP_HD Dual<T, N> log(const Dual<T, N>& a) {
+  using std::log;
+  return chain(a, T(log(a.v)), T(1) / a.v);
+}
+template <typename T, int N>
+PP_HD Dual<T, N> sin(const Dual<T, N>& a) {
+  using std::cos;
+  using std::sin;
+  return chain(a, T(sin(a.v)), T(cos(a.v)));
+}
+template <typename T, int N>
+PP_HD Dual<T, N> cos(const Dual<T, N>& a) {
+  using std::cos;
+  using std::sin;
+  return chain(a, T(cos(a.v)), T(-sin(a.v)));
+}
+template <typename T, int N>
+PP_HD Dual<T, N> atan2(const Dual<T, N>& y, const Dual<T, N>& x) {
+  using std::atan2;
+  const T inv = T(1) / (x.v * x.v + y.v * y.v);
+  Dual<T, N> r;
+  r.v = atan2(y.v, x.v);
+  r.d.combine(x.v * inv, y.d, -y.v * inv, x.d);
+  return r;
+}
+
+// The scalar underneath, which branches look at.
+PP_HD float primal(float x) { return x; }
+PP_HD double primal(double x) { return x; }
+template <typename T, int N>
+PP_HD auto primal(const Dual<T, N>& x) {
+  return primal(x.v);
+}
+
+// By dc_k/dx = (k c_{k+2} - c_{k+1})/2, exact at zero; c_6 and c_7 come without derivative, and what is
+// differentiated uses c_0 to c_5 only.
+template <typename T, int N>
+PP_HD Stumpff<Dual<T, N>> stumpff(const Dual<T, N>& x) {
+  const Stumpff<T> s = stumpff(x.v);
+  const T half = T(0.5);
+  Stumpff<Dual<T, N>> r;
+  r.c0 = chain(x, s.c0, -half * s.c1);
+  r.c1 = chain(x, s.c1, half * (s.c3 - s.c2));
+  r.c2 = chain(x, s.c2, half * (T(2) * s.c4 - s.c3));
+  r.c3 = chain(x, s.c3, half * (T(3) * s.c5 - s.c4));
+  r.c4 = chain(x, s.c4, half * (T(4) * s.c6 - s.c5));
+  r.c5 = chain(x, s.c5, half * (T(5) * s.c7 - s.c6));
+  r.c6 = Dual<T, N>(s.c6);
+  r.c7 = Dual<T, N>(s.c7);
+  return r;
+}
+
+}  // namespace pypose

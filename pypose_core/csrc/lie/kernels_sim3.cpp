@@ -1,0 +1,10 @@
+// The CPU kernels of Sim3.
+
+#include "lie/sim3.h"
+#include "lie/cpu_rows.h"
+
+namespace pypose {
+
+PYPOSE_GROUP_KERNELS(Sim3);
+
+}  // namespace pypose
