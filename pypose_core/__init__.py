@@ -79,6 +79,7 @@ from pypose_core.lie.functional import rotation as rotation
 from pypose_core.lie.functional import scale as scale
 from pypose_core.lie.functional import tensor as tensor
 from pypose_core.lie.functional import translation as translation
+from pypose_core.lie.gaussian import Gaussian as Gaussian
 from pypose_core.lie.groups import SE2 as SE2
 from pypose_core.lie.groups import SE3 as SE3
 from pypose_core.lie.groups import SE23 as SE23
@@ -107,6 +108,8 @@ from pypose_core.lie.groups import so2 as so2
 from pypose_core.lie.groups import so2_type as so2_type
 from pypose_core.lie.groups import so3 as so3
 from pypose_core.lie.groups import so3_type as so3_type
+from pypose_core.lie.interpolate import interpolate as interpolate
+from pypose_core.lie.interpolate import mean as mean
 from pypose_core.lie.lietensor import LieTensor as LieTensor
 from pypose_core.lie.linalg import bmv as bmv
 from pypose_core.lie.linalg import bvmv as bvmv

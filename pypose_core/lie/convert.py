@@ -1,14 +1,12 @@
 """Between LieTensors and rotation matrices, Euler angles and raw quaternions."""
 from __future__ import annotations
 
-import math
 import warnings
 
 import torch
 from torch import Tensor
 
 from pypose_core.lie import so3 as rotations
-from pypose_core.lie.cumulative import pm
 from pypose_core.lie.dispatch import plain
 from pypose_core.lie.groups import SE3, SO3, RxSO3, RxSO3_type, SE3_type, Sim3, Sim3_type, SO3_type
 from pypose_core.lie.lietensor import LieTensor
@@ -124,26 +122,6 @@ def euler2SO3(euler) -> SO3:
     (sr, sp, sy), (cr, cp, cy) = half.sin().unbind(-1), half.cos().unbind(-1)
     return SO3(torch.stack([sr * cp * cy - cr * sp * sy, cr * sp * cy + sr * cp * sy,
                             cr * cp * sy - sr * sp * cy, cr * cp * cy + sr * sp * sy], -1))
-
-
-def euler_angles(q: Tensor, eps: float = 2e-4) -> Tensor:
-    """Roll, pitch, yaw of quaternions, inverse of euler2SO3; (..., 4) -> (..., 3).
-
-    Where |sin(pitch)| >= 1 - eps only yaw ∓ roll is determined: roll is 0 there.
-    """
-    x, y, z, w = q.unbind(-1)
-    xx, yy, zz, ww = x * x, y * y, z * z, w * w
-    sin_pitch = 2 * (w * y - z * x) / (xx + yy + zz + ww)
-    regular = sin_pitch.abs() < 1 - eps
-    # In a branch that is not taken nothing may be infinite, nor may its derivative be.
-    zero, one = torch.zeros_like(sin_pitch), torch.ones_like(sin_pitch)
-    roll = torch.atan2(2 * (w * x + y * z), torch.where(regular, (ww + zz) - (xx + yy), one))
-    yaw = torch.atan2(2 * (w * z + x * y), torch.where(regular, (ww + xx) - (yy + zz), one))
-    locked = -2 * pm(sin_pitch) * torch.atan2(torch.where(regular, zero, x), torch.where(regular, one, w))
-    inside = sin_pitch.abs() < 1
-    pole = math.pi / 2 * sin_pitch.sign()
-    pitch = torch.where(inside, torch.asin(torch.where(inside, sin_pitch, zero)), pole)
-    return torch.stack([torch.where(regular, roll, zero), pitch, torch.where(regular, yaw, locked)], -1)
 
 
 def quat2unit(input: LieTensor, eps: float = 1e-12) -> LieTensor:

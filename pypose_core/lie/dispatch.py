@@ -17,8 +17,8 @@ _transform = torch._C._functorch.peek_interpreter_stack
 #: Calls a function on a subclass of Tensor without its __torch_function__.
 call_plain = torch._C._disabled_torch_function_impl
 
-UNARY = ('exp', 'log', 'inv', 'matrix', 'jr')
-BINARY = ('mul', 'between', 'retract', 'act', 'act_homogeneous', 'adj', 'adjt', 'jinvp')
+UNARY = ('exp', 'log', 'inv', 'matrix', 'jr', 'euler')
+BINARY = ('mul', 'between', 'retract', 'act', 'act_homogeneous', 'adj', 'adjt', 'jinvp', 'to_leaf')
 #: Seldom called, by the reference only.
 OTHERS = ('jl', 'jl_inv', 'jr_inv', 'adjoint', 'hat', 'vee', 'jlp', 'jl_invp')
 

@@ -6,6 +6,7 @@ from numbers import Number
 import torch
 from torch import Tensor
 
+from pypose_core.lie import so3
 from pypose_core.lie.dispatch import Operations, call_plain, is_compiling, plain
 from pypose_core.lie.lietensor import LieTensor, as_type, fresh
 
@@ -141,8 +142,9 @@ class LieGroup(LieTensor):
 
     def euler(self, eps: float = 2e-4) -> Tensor:
         """Roll, pitch, yaw with R = Rz(yaw) Ry(pitch) Rx(roll); (..., 3). See pp.euler."""
-        from pypose_core.lie.convert import euler_angles
-        return euler_angles(plain(self.rotation()), eps)
+        if eps == 2e-4 or type(self).operations.point == 2:
+            return type(self).operations.euler(self)
+        return so3.euler(plain(self.rotation()), eps)
 
     def _absent(self, what: str, value: float, width: int) -> Tensor:
         import warnings

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from pypose_core.lie.dispatch import plain
-
 if TYPE_CHECKING:
     from pypose_core.lie.lietensor import LieTensor
 
@@ -22,12 +20,12 @@ def deliver_left_tangent(X: LieTensor) -> None:
     """Have the gradients of leaf X, if it holds group elements, delivered as left-tangent ones."""
     if X.ltype.on_manifold or not X.is_leaf or _MARK in X.__dict__:
         return
+    to_leaf = type(X).operations.to_leaf
     # Weak: the hook belongs to X, and a cycle would keep X alive until the garbage collector runs.
     reference = weakref.ref(X)
 
     def project(gradient: Tensor) -> Tensor:
-        X = reference()
-        return X.ltype.group.functions['to_leaf'](plain(X), plain(gradient))
+        return to_leaf(reference(), gradient)
 
     X.register_hook(project)
     X.__dict__[_MARK] = True

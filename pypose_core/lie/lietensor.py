@@ -198,10 +198,13 @@ class LieTensor(Tensor):
             raise RuntimeError('only leaves of the graph can be pickled; detach() the LieTensor first')
         return rebuild, (type(self), plain(self.detach()), self.requires_grad)
 
-    def new_empty(self, size, *, dtype=None, device=None, requires_grad: bool = False, **kwargs) -> LieTensor:
+    def new_empty(self, size, *, dtype=None, layout=None, device=None, pin_memory=False,
+                  requires_grad=None) -> LieTensor:
         """An uninitialised LieTensor of the same type, of shape `size` with the elements' dimension last."""
-        t = torch.empty(size, dtype=dtype or self.dtype, device=device or self.device, **kwargs)
-        return as_type(t, type(self).kind).requires_grad_(requires_grad)
+        t = torch.empty(size, dtype=dtype or self.dtype, layout=layout or self.layout, device=device or self.device,
+                        pin_memory=bool(pin_memory))
+        return as_type(t, type(self).kind).requires_grad_(
+            self.requires_grad if requires_grad is None else requires_grad)
 
     def tensor(self) -> Tensor:
         """The coordinates as a torch.Tensor, sharing data and graph."""

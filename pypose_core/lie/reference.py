@@ -45,6 +45,7 @@ def _derived(module: ModuleType, width: int, dof: int, rotation: tuple[int, int]
     lo, hi = rotation
     exp, inv, mul, adjoint_action = module.exp, module.inv, module.mul, module.adj
     left, left_inverse, tangent = module.jlp, module.jl_invp, module.left_tangent
+    angles = so3.euler
 
     def normalized(X: Tensor) -> Tensor:
         """The same element with its rotation of unit length."""
@@ -59,6 +60,13 @@ def _derived(module: ModuleType, width: int, dof: int, rotation: tuple[int, int]
     def retract(X: Tensor, a: Tensor) -> Tensor:
         """Exp(a) X, renormalised so that rounding doesn't accumulate over many steps."""
         return normalized(mul(exp(a), X))
+
+    def euler(X: Tensor) -> Tensor:
+        """Roll, pitch, yaw of the rotation (planar groups: yaw alone); (..., 3)."""
+        if hi - lo == 4:
+            return angles(X[..., lo:hi])
+        yaw = so2.log(X[..., lo:hi])
+        return torch.cat([0 * yaw, 0 * yaw, yaw], -1)
 
     def eye(x: Tensor) -> Tensor:
         return torch.eye(dof, dtype=x.dtype, device=x.device)
@@ -87,7 +95,7 @@ def _derived(module: ModuleType, width: int, dof: int, rotation: tuple[int, int]
         """Gradient as PyPose delivers it at a leaf: left tangent first, zeros up to the storage width."""
         return torch.nn.functional.pad(tangent(X, g), (0, width - dof))
 
-    return {f.__name__: f for f in (normalized, between, retract, jl, jr, jl_inv, jr_inv, adjoint, to_leaf)}
+    return {f.__name__: f for f in (normalized, between, retract, jl, jr, jl_inv, jr_inv, adjoint, to_leaf, euler)}
 
 
 GROUPS = {group.name: group for group in (

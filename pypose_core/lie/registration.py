@@ -22,9 +22,21 @@ from pypose_core.lie.reference import GROUPS
 _library = torch.library.Library('pypose', 'IMPL') if native.available else None
 
 
+def _in_transform(reference: Callable, g: Tensor, operands: tuple[Tensor, ...]):
+    """The same within a function transform, where only what is being differentiated can require gradients."""
+    inputs = [x for x in operands if x.requires_grad]
+    if not inputs:
+        raise NotImplementedError('within a function transform, differentiate the LieTensor methods, not torch.ops')
+    found = iter(torch.autograd.grad(reference(*operands), inputs, g, create_graph=True))
+    result = tuple(next(found) if x.requires_grad else torch.zeros_like(x) for x in operands)
+    return result[0] if len(operands) == 1 else result
+
+
 def _transposed(reference: Callable) -> Callable:
     """(g, *operands) -> the gradients to the operands, differentiable again in all of them."""
     def gradients(g: Tensor, *operands: Tensor):
+        if torch._C._functorch.peek_interpreter_stack() is not None:
+            return _in_transform(reference, g, operands)
         create_graph = torch.is_grad_enabled() and (g.requires_grad or any(x.requires_grad for x in operands))
         with torch.enable_grad():
             inputs = [x if x.requires_grad else x.detach().requires_grad_() for x in operands]

@@ -3,6 +3,8 @@
 The reference that the native kernels must agree with: pure torch, any device, derivatives of any
 order right at every angle, and every function broadcasts its leading dimensions.
 """
+import math
+
 import torch
 from torch import Tensor
 
@@ -157,3 +159,24 @@ def left_tangent(q: Tensor, g: Tensor) -> Tensor:
     (..., 4), (..., 4) -> (..., 3): ½ of the vector part of g o q*.
     """
     return mul(g, inv(q))[..., :3] / 2
+
+
+def euler(q: Tensor, eps: float = 2e-4) -> Tensor:
+    """Roll, pitch, yaw of quaternions, with R = Rz(yaw) Ry(pitch) Rx(roll); (..., 4) -> (..., 3).
+
+    Where |sin(pitch)| >= 1 - eps only yaw ∓ roll is determined: roll is 0 there.
+    """
+    x, y, z, w = q.unbind(-1)
+    xx, yy, zz, ww = x * x, y * y, z * z, w * w
+    sin_pitch = 2 * (w * y - z * x) / (xx + yy + zz + ww)
+    regular = sin_pitch.abs() < 1 - eps
+    # In a branch that is not taken nothing may be infinite, nor may its derivative be.
+    zero, one = torch.zeros_like(sin_pitch), torch.ones_like(sin_pitch)
+    roll = torch.atan2(2 * (w * x + y * z), torch.where(regular, (ww + zz) - (xx + yy), one))
+    yaw = torch.atan2(2 * (w * z + x * y), torch.where(regular, (ww + xx) - (yy + zz), one))
+    half = torch.atan2(torch.where(regular, zero, x), torch.where(regular, one, w))
+    locked = torch.where(sin_pitch < 0, 2 * half, -2 * half)
+    inside = sin_pitch.abs() < 1
+    pole = math.pi / 2 * sin_pitch.sign()
+    pitch = torch.where(inside, torch.asin(torch.where(inside, sin_pitch, zero)), pole)
+    return torch.stack([torch.where(regular, roll, zero), pitch, torch.where(regular, yaw, locked)], -1)

@@ -34,15 +34,22 @@ struct LieBackward : Node {
     const at::Tensor& g = grads[0];
     if (!g.defined()) return result;
     const at::Tensor a = x.unpack(), b = kernel->other ? y.unpack() : at::Tensor();
-    if (at::GradMode::is_enabled() || !a.is_cpu() || !g.is_cpu()) {
+    const auto call = [&] {
       torch::jit::Stack stack{g, a};
       if (kernel->other) stack.emplace_back(b);
       backward_operator(*kernel).callBoxed(&stack);
       for (size_t i = 0; i < result.size(); ++i)
         if (task_should_compute_output(i)) result[i] = stack[i].toTensor();
+    };
+    if (at::GradMode::is_enabled()) {
+      call();
       return result;
     }
     at::AutoDispatchBelowADInplaceOrView guard;
+    if (!a.is_cpu() || !g.is_cpu()) {
+      call();
+      return result;
+    }
     auto [ga, gb] = lie_backward(*kernel, g, a, b, task_should_compute_output(0),
                                  kernel->other && task_should_compute_output(1));
     result[0] = std::move(ga);

@@ -42,4 +42,5 @@ constexpr Kernel kernel(const char* group, const char* name) {
       kernel<Matrix<G>>(#G, "matrix"), kernel<Jr<G>>(#G, "jr"), kernel<Mul<G>>(#G, "mul"),   \
       kernel<Between<G>>(#G, "between"), kernel<Retract<G>>(#G, "retract"),                  \
       kernel<Act<G>>(#G, "act"), kernel<ActHomogeneous<G>>(#G, "act_homogeneous"),           \
-      kernel<Adj<G>>(#G, "adj"), kernel<AdjT<G>>(#G, "adjt"), kernel<Jinvp<G>>(#G, "jinvp")}
+      kernel<Adj<G>>(#G, "adj"), kernel<AdjT<G>>(#G, "adjt"), kernel<Jinvp<G>>(#G, "jinvp"),   \
+      kernel<Euler<G>>(#G, "euler"), kernel<ToLeaf<G>>(#G, "to_leaf")}

@@ -28,7 +28,13 @@ struct Kernel {
   BackwardFunction backward[2];
 };
 
-constexpr int kernels_per_group = 13;
+// The same on a CUDA device: rows lie there, `stream` is a cudaStream_t.
+struct CudaKernel {
+  void (*forward[2])(const RowsForward&, int64_t n, void* stream);
+  void (*backward[2])(const RowsBackward&, int64_t n, void* stream);
+};
+
+constexpr int kernels_per_group = 15;
 
 struct KernelTable {
   const Kernel* begin;

@@ -81,6 +81,19 @@ template <class G> struct Jinvp {
   template <typename T> static PP_HD void forward(const T* x, const T* a, T* y) { G::jinvp(x, a, y); }
 };
 
+template <class G> struct Euler {
+  static constexpr int in = G::width, other = 0, rows = 0, out = 3;
+  template <typename T> static PP_HD void forward(const T* x, const T*, T* y) { G::euler(x, y); }
+};
+// A gradient to the coordinates as a leaf gets it: left tangent, then zeros.
+template <class G> struct ToLeaf {
+  static constexpr int in = G::width, other = G::width, rows = 0, out = G::width;
+  template <typename T> static PP_HD void forward(const T* x, const T* g, T* y) {
+    G::left_tangent(x, g, y);
+    for (int i = G::dof; i < G::width; ++i) y[i] = T(0);
+  }
+};
+
 // The transposed derivative of Op at (x, y) times g, into gx and gy: by dual numbers in all directions at
 // once, unless a Reverse<Op> is written out (reverse.h).
 template <class Op> struct Reverse {

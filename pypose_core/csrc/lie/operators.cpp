@@ -1,4 +1,4 @@
-// The operators pypose::<group>_<name> on the CPU: shapes, dtypes, broadcasting and threads around the
+// The operators pypose::<group>_<name>: shapes, dtypes, broadcasting and threads (or launches) around the
 // kernels, and their registration.  GIL: released by the call through torch.ops.
 
 #include "lie/operators.h"
@@ -7,6 +7,8 @@
 #include <ATen/ExpandUtils.h>
 #include <ATen/Functions.h>
 #include <ATen/Parallel.h>
+#include <c10/core/DeviceGuard.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <torch/library.h>
 
 #include <string>
@@ -18,6 +20,11 @@ namespace pypose {
 
 extern const Kernel SO3_kernels[], SE3_kernels[], RxSO3_kernels[], Sim3_kernels[], SO2_kernels[], SE2_kernels[],
     SE23_kernels[];
+
+#ifdef PYPOSE_CUDA
+extern const CudaKernel SO3_cuda_kernels[], SE3_cuda_kernels[], RxSO3_cuda_kernels[], Sim3_cuda_kernels[],
+    SO2_cuda_kernels[], SE2_cuda_kernels[], SE23_cuda_kernels[];
+#endif
 
 namespace {
 
@@ -65,12 +72,44 @@ void run_parallel(int64_t total, const Function& f) {
   }
 }
 
+#ifdef PYPOSE_CUDA
+const CudaKernel& cuda_kernel_of(const Kernel& kernel) {
+  static const CudaKernel* const cuda[] = {SO3_cuda_kernels, SE3_cuda_kernels, RxSO3_cuda_kernels, Sim3_cuda_kernels,
+                                           SO2_cuda_kernels, SE2_cuda_kernels, SE23_cuda_kernels};
+  for (size_t i = 0; i < std::size(tables); ++i)
+    if (&kernel >= tables[i].begin && &kernel < tables[i].end()) return cuda[i][&kernel - tables[i].begin];
+  TORCH_INTERNAL_ASSERT(false, "a kernel of no table");
+}
+
+// The caller's stream; by c10's interface to any device, which needs no CUDA header.
+void* stream_of(const at::Tensor& t) {
+  const auto stream = c10::impl::VirtualGuardImpl(t.device().type()).getStream(t.device());
+  return stream.native_handle();
+}
+#endif
+
+// On the CPU by the threads of torch, elsewhere by launches on the caller's stream.
+template <class Cpu, class Launch>
+void run_stretches(const RowPlan& plan, const at::Tensor& x, const Cpu& cpu, const Launch& launch) {
+  if (x.is_cpu()) {
+    run_parallel(plan.total, [&](int64_t begin, int64_t end) { for_each_stretch(plan, begin, end, cpu); });
+  } else {
+    const c10::OptionalDeviceGuard guard(x.device());
+    for_each_stretch(plan, 0, plan.total, launch);
+  }
+}
+
 const char* at_row(const at::Tensor& t, int64_t offset) {
   return t.defined() ? static_cast<const char*>(t.const_data_ptr()) + offset * t.element_size() : nullptr;
 }
 
 char* dense_row(at::Tensor& t, int64_t row, int width) {
   return t.defined() ? static_cast<char*>(t.mutable_data_ptr()) + row * width * t.element_size() : nullptr;
+}
+
+at::Tensor empty_rows(const at::Tensor& like, at::IntArrayRef sizes, at::ScalarType type) {
+  if (like.is_cpu()) return at::detail::empty_cpu(sizes, type);
+  return at::empty(sizes, like.options().dtype(type));
 }
 
 at::DimVector with(at::DimVector batch, std::initializer_list<int64_t> last) {
@@ -87,16 +126,23 @@ at::Tensor lie_forward(const Kernel& kernel, const at::Tensor& x_in, const at::T
   const at::Tensor x = ready(x_in, type), y = ready(y_in, type);
   const auto batch = batch_of(x, y);
   const auto sizes = kernel.rows ? with(batch, {kernel.rows, kernel.rows}) : with(batch, {kernel.out});
-  at::Tensor out = at::detail::empty_cpu(sizes, type);
+  at::Tensor out = empty_rows(x, sizes, type);
   const RowPlan plan = plan_rows(batch, x, y, {});
   if (plan.total) {
-    const auto forward = kernel.forward[type == at::kDouble];
-    run_parallel(plan.total, [&](int64_t begin, int64_t end) {
-      for_each_stretch(plan, begin, end, [&](int64_t xo, int64_t yo, int64_t, int64_t row, int64_t n) {
-        const auto& inner = plan.dimensions.back();
-        forward({at_row(x, xo), at_row(y, yo), inner.x, inner.y, dense_row(out, row, kernel.out)}, n);
-      });
+    const auto& inner = plan.dimensions.back();
+    const auto rows = [&](int64_t xo, int64_t yo, int64_t row) {
+      return RowsForward{at_row(x, xo), at_row(y, yo), inner.x, inner.y, dense_row(out, row, kernel.out)};
+    };
+    const bool is_double = type == at::kDouble;
+    const auto forward = kernel.forward[is_double];
+    const auto cpu = [&](int64_t xo, int64_t yo, int64_t, int64_t row, int64_t n) { forward(rows(xo, yo, row), n); };
+#ifdef PYPOSE_CUDA
+    run_stretches(plan, x, cpu, [&](int64_t xo, int64_t yo, int64_t, int64_t row, int64_t n) {
+      cuda_kernel_of(kernel).forward[is_double](rows(xo, yo, row), n, stream_of(x));
     });
+#else
+    run_stretches(plan, x, cpu, cpu);
+#endif
   }
   return type == result_type ? out : out.to(result_type);
 }
@@ -110,18 +156,27 @@ std::tuple<at::Tensor, at::Tensor> lie_backward(const Kernel& kernel, const at::
   g = ready(g, type);
   wants_y = wants_y && kernel.other;
   at::Tensor gx, gy;
-  if (wants_x) gx = at::detail::empty_cpu(with(batch, {kernel.in}), type);
-  if (wants_y) gy = at::detail::empty_cpu(with(batch, {kernel.other}), type);
+  if (wants_x) gx = empty_rows(x, with(batch, {kernel.in}), type);
+  if (wants_y) gy = empty_rows(x, with(batch, {kernel.other}), type);
   const RowPlan plan = plan_rows(batch, x, y, g);
   if (plan.total) {
-    const auto backward = kernel.backward[type == at::kDouble];
-    run_parallel(plan.total, [&](int64_t begin, int64_t end) {
-      for_each_stretch(plan, begin, end, [&](int64_t xo, int64_t yo, int64_t go, int64_t row, int64_t n) {
-        const auto& inner = plan.dimensions.back();
-        backward({at_row(x, xo), at_row(y, yo), at_row(g, go), inner.x, inner.y, inner.g,
-                  dense_row(gx, row, kernel.in), dense_row(gy, row, kernel.other)}, n);
-      });
+    const auto& inner = plan.dimensions.back();
+    const auto rows = [&](int64_t xo, int64_t yo, int64_t go, int64_t row) {
+      return RowsBackward{at_row(x, xo), at_row(y, yo), at_row(g, go), inner.x, inner.y, inner.g,
+                          dense_row(gx, row, kernel.in), dense_row(gy, row, kernel.other)};
+    };
+    const bool is_double = type == at::kDouble;
+    const auto backward = kernel.backward[is_double];
+    const auto cpu = [&](int64_t xo, int64_t yo, int64_t go, int64_t row, int64_t n) {
+      backward(rows(xo, yo, go, row), n);
+    };
+#ifdef PYPOSE_CUDA
+    run_stretches(plan, x, cpu, [&](int64_t xo, int64_t yo, int64_t go, int64_t row, int64_t n) {
+      cuda_kernel_of(kernel).backward[is_double](rows(xo, yo, go, row), n, stream_of(x));
     });
+#else
+    run_stretches(plan, x, cpu, cpu);
+#endif
   }
   const auto shaped = [](at::Tensor t, const at::Tensor& like) {
     if (!t.defined()) return t;
@@ -152,14 +207,14 @@ const std::unordered_map<std::string, Entry>& entries() {
   return *map;
 }
 
-void cpu_forward(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
+void native_forward(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
   const Kernel& kernel = kernel_of(op);
   const at::Tensor y = kernel.other ? torch::jit::pop(*stack).toTensor() : at::Tensor();
   const at::Tensor x = torch::jit::pop(*stack).toTensor();
   stack->emplace_back(lie_forward(kernel, x, y));
 }
 
-void cpu_backward(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
+void native_backward(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
   const Kernel& kernel = kernel_of(op);
   const at::Tensor y = kernel.other ? torch::jit::pop(*stack).toTensor() : at::Tensor();
   const at::Tensor x = torch::jit::pop(*stack).toTensor();
@@ -236,12 +291,21 @@ TORCH_LIBRARY_FRAGMENT(pypose, m) {
   });
 }
 
-TORCH_LIBRARY_IMPL(pypose, CPU, m) {
+namespace {
+
+void implement(torch::Library& m) {
   for_each_kernel([&](const Kernel&, const std::string& name) {
-    m.impl(name.c_str(), torch::CppFunction::makeFromBoxedFunction<&cpu_forward>());
-    m.impl((name + "_backward").c_str(), torch::CppFunction::makeFromBoxedFunction<&cpu_backward>());
+    m.impl(name.c_str(), torch::CppFunction::makeFromBoxedFunction<&native_forward>());
+    m.impl((name + "_backward").c_str(), torch::CppFunction::makeFromBoxedFunction<&native_backward>());
   });
 }
+
+}  // namespace
+
+TORCH_LIBRARY_IMPL(pypose, CPU, m) { implement(m); }
+#ifdef PYPOSE_CUDA
+TORCH_LIBRARY_IMPL(pypose, CUDA, m) { implement(m); }
+#endif
 
 TORCH_LIBRARY_IMPL(pypose, Meta, m) {
   for_each_kernel([&](const Kernel&, const std::string& name) {

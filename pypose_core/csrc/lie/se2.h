@@ -45,6 +45,13 @@ struct SO2 {
   template <typename T> static PP_HD void matrix(const T* X, T* out) {
     out[0] = X[0], out[1] = -X[1], out[2] = X[1], out[3] = X[0];
   }
+  template <typename T> static PP_HD void left_tangent(const T* X, const T* g, T* out) {
+    out[0] = X[0] * g[1] - X[1] * g[0];
+  }
+  template <typename T> static PP_HD void euler(const T* X, T* out) {
+    out[0] = T(0), out[1] = T(0);
+    log(X, out + 2);
+  }
 };
 
 struct SE2 {
@@ -127,6 +134,11 @@ struct SE2 {
     out[3] = X[3], out[4] = X[2], out[5] = X[1];
     out[6] = T(0), out[7] = T(0), out[8] = T(1);
   }
+  template <typename T> static PP_HD void left_tangent(const T* X, const T* g, T* out) {
+    out[0] = g[0], out[1] = g[1];
+    out[2] = X[0] * g[1] - X[1] * g[0] + X[2] * g[3] - X[3] * g[2];
+  }
+  template <typename T> static PP_HD void euler(const T* X, T* out) { SO2::euler(X + 2, out); }
 };
 
 }  // namespace pypose

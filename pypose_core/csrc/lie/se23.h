@@ -71,6 +71,14 @@ struct SE23 {
     const T* columns[] = {X + 7, X};
     homogeneous(T(1), X + 3, columns, 2, out);
   }
+  template <typename T> static PP_HD void left_tangent(const T* X, const T* g, T* out) {
+    T turned[3];
+    SE3::left_tangent(X, g, out);
+    cross(X + 7, g + 7, turned);
+    add3(turned, out + 3, out + 3);
+    copy3(g + 7, out + 6);
+  }
+  template <typename T> static PP_HD void euler(const T* X, T* out) { quat_euler(X + 3, out); }
 };
 
 }  // namespace pypose

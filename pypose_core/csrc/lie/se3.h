@@ -1,7 +1,7 @@
 // SO3 and SE3 as groups of row functions.  A group has, for one element X and vectors of its algebra:
 //   width, dof, point (dimension of the points it acts on), size (of its matrix), unit (where its unit
 //   quaternion or complex number lies, how long it is)
-//   exp log inv mul act act_homogeneous adj adjt jlp jinvp matrix
+//   exp log inv mul act act_homogeneous adj adjt jlp jinvp matrix left_tangent euler
 // Formulas and symbols are those of pypose_core/lie/*.py.
 #pragma once
 
@@ -103,6 +103,39 @@ PP_HD void homogeneous(const T& s, const T* q, const T* const* columns, int n, T
     for (int j = 0; j < size; ++j) out[i * size + j] = T(i == j ? 1 : 0);
 }
 
+// Half the vector part of g o q*: the gradient to a unit quaternion, seen from a left perturbation.
+template <typename T>
+PP_HD void quat_left_tangent(const T* q, const T* g, T* out) {
+  T conj[4], product[4];
+  quat_conj(q, conj);
+  quat_mul(g, conj, product);
+  for (int i = 0; i < 3; ++i) out[i] = T(0.5) * product[i];
+}
+
+// Roll, pitch, yaw; roll is 0 where |sin(pitch)| >= 1 - 2e-4.
+template <typename T>
+PP_HD void quat_euler(const T* q, T* out) {
+  using std::atan2;
+  using std::sqrt;
+  const T x = q[0], y = q[1], z = q[2], w = q[3], two = T(2);
+  const T xx = x * x, yy = y * y, zz = z * z, ww = w * w;
+  const T s = two * (w * y - z * x) / (xx + yy + zz + ww);
+  const auto sine = primal(s);
+  // asin as atan2, whose dual form is there; a constant at the pole, where it has no derivative.
+  if (sine < 1 && sine > -1) {
+    out[1] = atan2(s, T(sqrt((T(1) - s) * (T(1) + s))));
+  } else {
+    out[1] = T(sine > 0 ? 1.57079632679489661923 : -1.57079632679489661923);
+  }
+  if (sine < 0.9998 && sine > -0.9998) {
+    out[0] = atan2(two * (w * x + y * z), ww + zz - xx - yy);
+    out[2] = atan2(two * (w * z + x * y), ww + xx - yy - zz);
+  } else {
+    out[0] = T(0);
+    out[2] = T(sine < 0 ? 2 : -2) * atan2(x, w);
+  }
+}
+
 struct SO3 {
   static constexpr int width = 4, dof = 3, point = 3, size = 3, unit = 0, unit_length = 4;
 
@@ -126,6 +159,10 @@ struct SO3 {
     v_inverse_times(stumpff(dot3(phi, phi)), phi, a, out);
   }
   template <typename T> static PP_HD void matrix(const T* X, T* out) { quat_to_matrix(X, out); }
+  template <typename T> static PP_HD void left_tangent(const T* X, const T* g, T* out) {
+    quat_left_tangent(X, g, out);
+  }
+  template <typename T> static PP_HD void euler(const T* X, T* out) { quat_euler(X, out); }
 };
 
 struct SE3 {
@@ -199,6 +236,14 @@ struct SE3 {
     const T* columns[] = {X};
     homogeneous(T(1), X + 3, columns, 1, out);
   }
+  template <typename T> static PP_HD void left_tangent(const T* X, const T* g, T* out) {
+    T turned[3];
+    copy3(g, out);
+    cross(X, g, turned);
+    quat_left_tangent(X + 3, g + 3, out + 3);
+    add3(turned, out + 3, out + 3);
+  }
+  template <typename T> static PP_HD void euler(const T* X, T* out) { quat_euler(X + 3, out); }
 };
 
 }  // namespace pypose

@@ -106,6 +106,11 @@ struct RxSO3 {
     const T* columns[] = {nullptr};
     homogeneous(X[4], X, columns, 1, out);
   }
+  template <typename T> static PP_HD void left_tangent(const T* X, const T* g, T* out) {
+    quat_left_tangent(X, g, out);
+    out[3] = X[4] * g[4];
+  }
+  template <typename T> static PP_HD void euler(const T* X, T* out) { quat_euler(X, out); }
 };
 
 struct Sim3 {
@@ -211,6 +216,11 @@ struct Sim3 {
     const T* columns[] = {X};
     homogeneous(X[7], X + 3, columns, 1, out);
   }
+  template <typename T> static PP_HD void left_tangent(const T* X, const T* g, T* out) {
+    SE3::left_tangent(X, g, out);
+    out[6] = dot3(X, g) + X[7] * g[7];
+  }
+  template <typename T> static PP_HD void euler(const T* X, T* out) { quat_euler(X + 3, out); }
 };
 
 }  // namespace pypose

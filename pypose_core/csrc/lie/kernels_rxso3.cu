@@ -1,0 +1,10 @@
+// The CUDA kernels of RxSO3.
+
+#include "lie/sim3.h"
+#include "lie/cuda_rows.cuh"
+
+namespace pypose {
+
+PYPOSE_GROUP_CUDA_KERNELS(RxSO3);
+
+}  // namespace pypose
