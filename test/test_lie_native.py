@@ -40,7 +40,8 @@ def operands(name, operation, left=(), right=(), dtype=torch.float64):
     if operation in ('mul', 'between'):
         second = group.functions['exp'](randn(right, group.dof))
     else:
-        width = {'act': group.point, 'act_homogeneous': group.point + 1}.get(operation, group.dof)
+        width = {'act': group.point, 'act_homogeneous': group.point + 1, 'to_leaf': group.width}.get(
+            operation, group.dof)
         second = randn(right, width)
     return [first.to(dtype), second.to(dtype)]
 

@@ -93,7 +93,7 @@ def _derived(module: ModuleType, width: int, dof: int, rotation: tuple[int, int]
 
     def to_leaf(X: Tensor, g: Tensor) -> Tensor:
         """Gradient as PyPose delivers it at a leaf: left tangent first, zeros up to the storage width."""
-        return torch.nn.functional.pad(tangent(X, g), (0, width - dof))
+        return torch.nn.functional.pad(tangent(*torch.broadcast_tensors(X, g)), (0, width - dof))
 
     return {f.__name__: f for f in (normalized, between, retract, jl, jr, jl_inv, jr_inv, adjoint, to_leaf, euler)}
 

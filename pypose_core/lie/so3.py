@@ -18,6 +18,9 @@ def _squared(v: Tensor) -> Tensor:
 def cross(a: Tensor, b: Tensor) -> Tensor:
     """a × b, broadcasting (..., 3)."""
     a, b = torch.broadcast_tensors(a, b)
+    if a.dtype != b.dtype:
+        common = torch.promote_types(a.dtype, b.dtype)
+        a, b = a.to(common), b.to(common)
     return torch.linalg.cross(a, b)
 
 
