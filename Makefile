@@ -41,7 +41,7 @@ test-slow: setup
 	$(VENV)/bin/python -m pytest test -m slow
 
 bench: setup
-	$(PIP) -r requirements/bench.txt -c $(TORCH_CONSTRAINTS)
+	$(PIP) --no-deps -r requirements/bench.txt   # gtsam asks for a pytest newer than ours, and for nothing else
 	$(VENV)/bin/python -m benchmarks
 
 lint: setup

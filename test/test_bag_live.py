@@ -82,8 +82,11 @@ def test_a_node_that_says_nothing_is_given_up(flight, tmp_path, capsys, monkeypa
 
 
 def test_interrupting_leaves_neither_processes_nor_results(flight, tmp_path):
+    # As from a terminal: where the tests run in the background, SIGINT is ignored, and children inherit that.
+    foreground = ('import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); '
+                  'runpy.run_module("pypose_ros.cli", run_name="__main__")')
     process = subprocess.Popen(
-        [sys.executable, '-m', 'pypose_ros.cli', 'demo', flight, '--config', CONFIG, '--out', tmp_path / 'out'],
+        [sys.executable, '-c', foreground, 'demo', flight, '--config', CONFIG, '--out', tmp_path / 'out'],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
     for line in process.stderr:
         if line.startswith('starting'):

@@ -73,7 +73,7 @@ def test_the_frames_of_the_outputs_are_the_parameters_and_tf_can_be_inverted(rig
     rig.start(init__mode='pose', odom_frame='world', base_frame='robot', invert_tf=True,
               extrinsic_imu_to_base=list(IDENTITY))
     at = np.array([1.0, 2.0, 0, 0, 0, np.sqrt(0.5), np.sqrt(0.5)])
-    rig.corrected(standing(T0, 1.0), 'pose', lambda stamp: pose_message(stamp, at, frame='world'))
+    rig.corrected(standing(T0, 2.0), 'pose', lambda stamp: pose_message(stamp, at, frame='world'))
     message = rig.heard()[-1]
     assert (message.frame_id, message.child_frame_id) == ('world', 'robot')
     rig.until(lambda: rig.transforms, 'TF')
