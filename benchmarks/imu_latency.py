@@ -21,6 +21,8 @@ from statistics import median
 import numpy as np
 from harness import Record, main, seconds
 
+from pypose_ros.bag.live_timing import CpuAccount
+
 WARM_UP = 3.0           # s: the node initializes in the first
 OPTIONS = {
     'extrinsic_imu_to_base': '[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0]', 'correction_timeout': '3600.0'}
@@ -37,6 +39,8 @@ class Run:
     sent: int
     cpu: float
     """of one core, by the node's process."""
+    withheld: float
+    """share of the machine's CPU time that its host gave to others."""
 
 
 def environment() -> None:
@@ -111,10 +115,11 @@ def receive(node: subprocess.Popen, rate: float, duration: float, poses: bool) -
     while sent is None and time.monotonic() < end:
         executor.spin_until_future_complete(Future(), timeout_sec=0.25)
         if cpu is None and len(direct) >= WARM_UP * rate:
-            cpu, since = cpu_seconds(node.pid), time.perf_counter()
+            cpu, since, account = cpu_seconds(node.pid), time.perf_counter(), CpuAccount()
         if not queue.empty():
             sent = queue.get()
             cpu, span = cpu_seconds(node.pid) - cpu, time.perf_counter() - since
+            withheld = account.withheld()
     executor.spin_until_future_complete(Future(), timeout_sec=0.5)
     sender.join()
     gc.enable()
@@ -125,7 +130,8 @@ def receive(node: subprocess.Popen, rate: float, duration: float, poses: bool) -
     if not len(through):
         raise RuntimeError(f'the node published nothing; its log:\n{Path(node.log).read_text()}')
     p50, p99 = np.percentile(through, (50, 99))
-    return Run(p50, p99, np.percentile(hop, 99), len(sent) - len(through), len(sent), cpu / span)
+    return Run(p50, p99, np.percentile(hop, 99), len(sent) - len(through), len(sent), cpu / span,
+               withheld)
 
 
 def latencies(kept: list[tuple[int, bytes]], sent: list[int]) -> np.ndarray:
@@ -163,7 +169,8 @@ def measure(rate: float, duration: float, *, executor: str = 'events', poses: bo
 
 def describe(run: Run) -> str:
     return (f'p50 {1e3 * run.p50:.2f} ms, p99 {1e3 * run.p99:.2f} ms (the direct hop alone '
-            f'{1e3 * run.hop_p99:.2f}), CPU {100 * run.cpu:.0f} %, lost {run.lost} of {run.sent}')
+            f'{1e3 * run.hop_p99:.2f}), CPU {100 * run.cpu:.0f} %, lost {run.lost} of {run.sent}, '
+            f'{100 * run.withheld:.1f} % of the machine withheld by its host')
 
 
 def against(case: str, peer: str, ours: dict, theirs: dict, rate: float, duration: float,

@@ -12,7 +12,7 @@ import pytest
 
 from pypose_ros.bag import BagReader, live
 from pypose_ros.bag.config import load_parameters
-from pypose_ros.bag.live_timing import LiveTiming
+from pypose_ros.bag.live_timing import CpuAccount, LiveTiming
 from pypose_ros.bag.resources import resource
 from pypose_ros.bag.results import FILES
 from pypose_ros.bag.synthetic import FlightConfig, write_flight
@@ -102,6 +102,13 @@ def test_interrupting_leaves_neither_processes_nor_results(flight, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_cpu_time_withheld_by_the_host_is_told(monkeypatch):
+    lines = iter(['cpu  100 0 50 800 0 0 0 10 0 0\ncpu0 …', 'cpu  150 0 70 810 0 0 0 30 0 0\ncpu0 …'])
+    monkeypatch.setattr(Path, 'read_text', lambda self: next(lines))
+    account = CpuAccount()
+    assert account.withheld() == pytest.approx(20 / 100)
+
+
 def test_latency_and_loss_are_matched_by_stamp():
     params = load_parameters(CONFIG)
     sent = np.array([[10, 1_000_000], [20, 2_000_000], [30, 3_000_000], [40, 4_000_000]])
@@ -112,4 +119,4 @@ def test_latency_and_loss_are_matched_by_stamp():
     assert (found.expected, found.lost) == (3, 1)
     numbers = found.as_dict(4)
     assert numbers['node_cpu_share'] == 0.5 and numbers['latency_ms']['max'] == pytest.approx(0.5)
-    assert json.dumps(LiveTiming(np.empty(0), np.empty(0), 0, 0, 0.0, 0.0).as_dict(0), allow_nan=False)
+    assert json.dumps(LiveTiming(np.empty(0), np.empty(0), 0, 0, 0.0, 0.0, 0.0).as_dict(0), allow_nan=False)

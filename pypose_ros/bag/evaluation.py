@@ -12,6 +12,7 @@ from .ground_truth import GroundTruth
 from .replay_input import ReplayInput
 
 ALIGNED = ('none', 'yaw', 'se3')
+NOTICEABLE_WITHHELD = 0.01
 
 
 @dataclass(frozen=True)
@@ -178,6 +179,9 @@ def table(metrics: dict[str, Any]) -> list[tuple[str, str]]:
                      f'(at the subscriber {latency["received_p50"]:.2f} / {latency["received_p99"]:.2f} ms)'))
         rows.append(('CPU of the node', f'{100 * live["node_cpu_share"]:.1f} % of a core, '
                      f'{live["node_cpu_us_per_sample"]:.0f} µs per sample'))
+        if live['cpu_withheld_share'] >= NOTICEABLE_WITHHELD:
+            rows.append(('CPU withheld', f'{100 * live["cpu_withheld_share"]:.0f} % of the machine by its host: '
+                         'the longest latencies are not the node\'s'))
         rows.append(('lost samples', f'{live["lost"]} of {live["expected"]}'))
     rejected = {name: count for name, count in metrics['measurements'].items()
                 if name not in ('accepted', 'queued')}

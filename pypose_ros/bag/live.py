@@ -19,7 +19,7 @@ from . import messages
 from .config import dump_parameters
 from .errors import RunError
 from .estimate import Estimate
-from .live_timing import LiveTiming
+from .live_timing import CpuAccount, LiveTiming
 from .reader import BagReader
 from .recorder_topics import BIAS_TOPIC, ODOMETRY_TOPIC, last_diagnostics
 from .recording import read_series
@@ -66,7 +66,7 @@ def replay_live(source: ReplayInput, params: ImuPreintegrationParams, work: Path
         together = [recorder, node, player]
         recorder.wait_for_line('ready', together)
         player.wait_for_line('ready', together)
-        cpu, begin = node.cpu_seconds(), time.monotonic()
+        cpu, begin, account = node.cpu_seconds(), time.monotonic(), CpuAccount()
         player.tell()
         played = 0.0
         for line in player.lines():
@@ -74,7 +74,7 @@ def replay_live(source: ReplayInput, params: ImuPreintegrationParams, work: Path
             played = float(line)
             node.check()
         player.finish()
-        wall = time.monotonic() - begin
+        wall, withheld = time.monotonic() - begin, account.withheld()
         time.sleep(0.5)             # what is still on its way
         cpu = node.cpu_seconds() - cpu
         node.check()
@@ -84,7 +84,7 @@ def replay_live(source: ReplayInput, params: ImuPreintegrationParams, work: Path
         node.terminate()
     estimate = read_estimate(recording, source)
     estimate.events += events
-    timing = measure(np.load(sent_path), np.load(arrivals_path), params, cpu, wall)
+    timing = measure(np.load(sent_path), np.load(arrivals_path), params, cpu, wall, withheld)
     return estimate, timing, recording
 
 
@@ -146,7 +146,8 @@ def read_estimate(recording: Path, source: ReplayInput) -> Estimate:
         bias.covariances if bias else np.empty((0, 6, 6)), dict(sorted(counters.items())), [])
 
 
-def measure(sent, arrivals, params: ImuPreintegrationParams, cpu: float, wall: float) -> LiveTiming:
+def measure(sent, arrivals, params: ImuPreintegrationParams, cpu: float, wall: float,
+            withheld: float = 0.0) -> LiveTiming:
     """Match outputs to samples by their stamps.
 
     Args:
@@ -162,7 +163,8 @@ def measure(sent, arrivals, params: ImuPreintegrationParams, cpu: float, wall: f
     received_ms = (arrivals[:, 2] - sent[place, 1]) * 1e-6
     # Every sample from the first answered one on asks for an output, unless outputs are decimated.
     expected = len(sent) - int(place.min()) if len(place) and not params.publish_rate else len(place)
-    return LiveTiming(output_ms, received_ms, expected, expected - len(np.unique(place)), cpu, wall)
+    return LiveTiming(output_ms, received_ms, expected, expected - len(np.unique(place)), cpu, wall,
+                      withheld)
 
 
 class _Process:
