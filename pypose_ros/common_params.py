@@ -19,10 +19,11 @@ class CommonParams:
         'events', 'How callbacks are dispatched: events (rclpy.experimental, half the CPU) or single.',
         choices=('events', 'single'), change=Change.START)
     device: str = parameter(
-        'auto', 'Where networks run. The estimators themselves run on the CPU.',
+        'auto', 'Where networks run; auto = the GPU where there is one. The estimators themselves run on the CPU.',
         choices=('auto', 'cpu', 'cuda:0'))
     num_threads: int = parameter(
         1, 'Threads of torch; more than one slows small problems down.', minimum=1, maximum=256)
     tf_timeout: float = parameter(
-        0.1, 'Seconds to wait for a transform that is looked up for a message.', minimum=0.0, maximum=10.0)
-    results_dir: str = parameter('', 'Folder for files that the node writes; empty = none are written.')
+        0.1, 'Seconds that a message waits for the transform it needs.', minimum=0.0, maximum=10.0)
+    results_dir: str = parameter('', 'Folder for files that the node writes, among them its effective parameters; '
+        'empty = none are written.')

@@ -8,6 +8,7 @@ A subclass gives its parameter dataclass and the four hooks `configure`, `activa
 """
 import importlib.util
 import traceback
+from pathlib import Path
 
 import torch
 from rclpy.lifecycle import LifecycleNode as RclpyLifecycleNode
@@ -15,9 +16,10 @@ from rclpy.lifecycle import TransitionCallbackReturn
 
 from pypose_ros.clock_watch import ClockWatch
 from pypose_ros.common_params import CommonParams
+from pypose_ros.device import choose_device
 from pypose_ros.diagnostics import ERROR, WARN, Diagnostics, Status
 from pypose_ros.endpoints import Endpoints
-from pypose_ros.params import NodeParameters, ParameterError
+from pypose_ros.params import NodeParameters, ParameterError, dump_yaml
 
 BOND_TIMEOUT = 4.0      # s, Nav2's
 
@@ -47,6 +49,7 @@ class LifecycleNode(RclpyLifecycleNode):
         self.endpoints = Endpoints(self)
         self._clock_watch = None
         self._clock_problem = ''
+        self.device, self._device_problem = torch.device('cpu'), ''
 
     # What subclasses fill in.
 
@@ -81,6 +84,10 @@ class LifecycleNode(RclpyLifecycleNode):
         try:
             self.params = self._declared.read()
             torch.set_num_threads(self.params.num_threads)
+            self.device, self._device_problem = choose_device(self.params.device)
+            if self._device_problem:
+                self.get_logger().warning(self._device_problem)
+            self._write_parameters()
             self._clock_watch = ClockWatch(
                 lambda: self.get_clock().now().nanoseconds, simulated=lambda: self.params.use_sim_time)
             self.configure()
@@ -93,6 +100,14 @@ class LifecycleNode(RclpyLifecycleNode):
             return self._refuse(str(error))
         self._problem = ''
         return super().on_configure(state)
+
+    def _write_parameters(self) -> None:
+        """The effective parameters into `results_dir`: a result without them cannot be repeated."""
+        if not self.params.results_dir:
+            return
+        folder = Path(self.params.results_dir).expanduser()
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f'{self.get_name()}.yaml').write_text(dump_yaml(self.get_name(), self.params))
 
     def _refuse(self, problem: str) -> TransitionCallbackReturn:
         self._release()
@@ -195,7 +210,9 @@ class LifecycleNode(RclpyLifecycleNode):
         status = self.status()
         if self._clock_problem:
             status.worsen(WARN, self._clock_problem)
-        status.values['state'] = self.state
+        if self._device_problem:
+            status.worsen(WARN, self._device_problem)
+        status.values |= {'state': self.state, 'device': self.device}
         return status
 
     def destroy_node(self) -> None:

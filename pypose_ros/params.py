@@ -167,6 +167,18 @@ def flatten(config, prefix: str = '') -> dict[str, typing.Any]:
     return result
 
 
+def dump_yaml(node: str, config, extra: Mapping[str, typing.Any] | None = None) -> str:
+    """The values of a parameter dataclass, and `extra` ones by full name, as a ROS parameter file of `node`."""
+    nested: dict[str, typing.Any] = {}
+    for name, value in (flatten(config) | dict(extra or {})).items():
+        *groups, leaf = name.split('.')
+        place = nested
+        for group in groups:
+            place = place.setdefault(group, {})
+        place[leaf] = list(value) if isinstance(value, tuple) else value
+    return yaml.safe_dump({node: {'ros__parameters': nested}}, sort_keys=False, default_flow_style=None)
+
+
 class _Loader(yaml.SafeLoader):
     """Reads `1e-3` as a number, as ROS's own parser does and YAML 1.1 does not."""
 

@@ -94,3 +94,25 @@ def test_without_publish_tf_no_transform_is_sent_and_it_can_be_switched_while_ru
     rig.samples(standing(T0 + 240 * PERIOD, 0.1))
     rig.until(lambda: len(rig.transforms) == 20, 'twenty transforms')
     assert node.trigger_deactivate() == TransitionCallbackReturn.SUCCESS
+
+
+def test_a_correction_waits_for_its_transform_and_no_longer_than_tf_timeout(rig):
+    node = rig.start(tf_timeout=5.0)
+    rig.samples(standing(T0, 1.2))
+    rig.send('pose', [pose_message(T0 + 200 * PERIOD, frame='mocap')])
+    assert node.diagnostics.drops['pose: frame'] == 0 and not node.estimator.counters.get('pose: accepted')
+    rig.static.publish(static('odom', 'mocap', UPRIGHT))
+    rig.until(lambda: not len(node._patience), 'the correction is used')
+    assert node.diagnostics.drops['pose: frame'] == 0
+    rig.solved()
+    rig.samples(standing(T0 + 240 * PERIOD, 0.1))
+    assert rig.heard()[-1].values[0] > 0.01         # drawn to where the transform puts the pose: x = 0.1
+
+
+def test_a_correction_whose_transform_never_comes_is_dropped_after_tf_timeout(rig):
+    node = rig.start(tf_timeout=0.3)
+    rig.samples(standing(T0, 1.2))
+    rig.send('pose', [pose_message(T0 + 200 * PERIOD, frame='nowhere')])
+    assert len(node._patience) == 1
+    rig.until(lambda: node.diagnostics.drops['pose: frame'] == 1, 'it is dropped')
+    assert not len(node._patience)

@@ -86,6 +86,7 @@ def test_corrections_in_frames_that_do_not_fit_are_dropped_with_the_frames_named
     stamp = T0 + 290 * PERIOD
     rig.send('pose', [pose_message(stamp, frame='map'), pose_message(stamp, frame='')])
     rig.send('odometry', [odometry_message(stamp, child='lidar')])
+    rig.until(lambda: len(node.diagnostics.drops) == 3, 'the time to wait for a transform is over')
     assert dict(node.diagnostics.drops) == {
         'pose: frame': 1, 'pose: empty_frame': 1, 'odometry: frame': 1}
     log = capfd.readouterr().err

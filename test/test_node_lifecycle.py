@@ -15,6 +15,7 @@ from std_srvs.srv import Trigger
 
 from pypose_ros import convert, diagnostics
 from pypose_ros.msg import ImuBias, PreintegratedImu, Weights
+from pypose_ros.params import load_yaml
 from pypose_ros.qos import LATCHED
 from pypose_ros.srv import Calibrate, SetPose
 
@@ -212,3 +213,17 @@ def test_under_a_manager_a_bond_is_made_where_bondpy_is_installed(rig, monkeypat
 def test_without_bondpy_the_node_says_how_to_do_without_a_bond(rig, capfd):
     rig.start(autostart=False)
     assert rig.under_test.state == 'active' and 'bond_timeout' in capfd.readouterr().err
+
+
+def test_a_device_that_is_not_there_is_one_fallback_to_the_cpu_and_told(rig, monkeypatch):
+    monkeypatch.setattr('torch.cuda.is_available', lambda: False)
+    node = rig.start(device='cuda:0')
+    assert node.state == 'active' and node.device.type == 'cpu'
+    status = rig.status()
+    assert status['level'] == diagnostics.WARN and 'cuda:0' in status['message'] and status['device'] == 'cpu'
+
+
+def test_the_effective_parameters_are_written_to_results_dir(rig, tmp_path):
+    rig.start(results_dir=str(tmp_path / 'run'), max_iterations=7)
+    values = load_yaml(tmp_path / 'run' / 'imu_preintegration.yaml', 'imu_preintegration')
+    assert values['max_iterations'] == 7 and values['init.mode'] == 'static'

@@ -1,5 +1,5 @@
 """The node's parameters for a replay: the same file, the same declaration, the same errors."""
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from pypose_ros.nodes.imu_preintegration_params import (
     ImuPreintegrationParams,
     check,
 )
-from pypose_ros.params import ParameterError, build, flatten, load_yaml
+from pypose_ros.params import ParameterError, build, load_yaml
 
 from .errors import BagError
 
@@ -34,18 +34,6 @@ def load_parameters(path: str | Path | None, overrides: Sequence[str] = ()) -> I
         raise BagError(f'{prefix}{error}') from None
     except ValueError as error:
         raise BagError(f'{path or "parameters"}: {error}') from None
-
-
-def dump_parameters(params: ImuPreintegrationParams, extra: Iterable[tuple[str, Any]] = ()) -> str:
-    """The effective parameters as a file that `--params-file` and `--config` take."""
-    nested: dict[str, Any] = {}
-    for name, value in (flatten(params) | dict(extra)).items():
-        *groups, leaf = name.split('.')
-        place = nested
-        for group in groups:
-            place = place.setdefault(group, {})
-        place[leaf] = list(value) if isinstance(value, tuple) else value
-    return yaml.safe_dump({NODE_NAME: {'ros__parameters': nested}}, sort_keys=False, default_flow_style=None)
 
 
 def _override(text: str) -> tuple[str, Any]:

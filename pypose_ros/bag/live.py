@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from pypose_ros.nodes.imu_preintegration_params import NODE_NAME, ImuPreintegrationParams
+from pypose_ros.params import dump_yaml
 
 from . import messages
-from .config import dump_parameters
 from .errors import RunError
 from .estimate import Estimate
 from .live_timing import CpuAccount, LiveTiming
@@ -53,8 +53,8 @@ def replay_live(source: ReplayInput, params: ImuPreintegrationParams, work: Path
     playlist, sent_path = work / 'playlist.mcap', work / 'sent.npy'
     recording, arrivals_path = work / 'recording.mcap', work / 'arrivals.npy'
     write_playlist(playlist, source, params)
-    (work / 'params.yaml').write_text(dump_parameters(params, [
-        ('extrinsic_imu_to_base', source.T_base_imu.tolist()), ('use_sim_time', True)]))
+    (work / 'params.yaml').write_text(dump_yaml(NODE_NAME, params, {
+        'extrinsic_imu_to_base': source.T_base_imu.tolist(), 'use_sim_time': True}))
     environment = private_environment(work)
     node_command = [sys.executable, '-c', _NODE, '--ros-args', '--params-file', work / 'params.yaml']
     module = [sys.executable, '-m']

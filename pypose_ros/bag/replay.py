@@ -54,7 +54,10 @@ def announce(source: ReplayInput) -> None:
 def run(path: Path, options, config: Path | None, overrides: list[str], out: Path | None, *,
         live: bool = False, rate: float = 1.0) -> dict:
     """Replay, evaluate and write the results; returns the metrics."""
-    from .config import dump_parameters, load_parameters
+    from pypose_ros.nodes.imu_preintegration_params import NODE_NAME
+    from pypose_ros.params import dump_yaml
+
+    from .config import load_parameters
     from .evaluation import evaluate
     from .replay_input import read_input
     from .results import check_folder, run_name, write_results
@@ -64,7 +67,7 @@ def run(path: Path, options, config: Path | None, overrides: list[str], out: Pat
     params = load_parameters(config, overrides)
     source = read_input(path, options, base_frame=params.base_frame, extrinsic=params.extrinsic_imu_to_base)
     announce(source)
-    effective = dump_parameters(params, [('extrinsic_imu_to_base', source.T_base_imu.tolist())])
+    effective = dump_yaml(NODE_NAME, params, {'extrinsic_imu_to_base': source.T_base_imu.tolist()})
     if not live:
         estimate, timing = _offline(source, params)
         evaluation = evaluate(source, estimate, mode=mode)

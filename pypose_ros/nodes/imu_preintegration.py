@@ -19,17 +19,14 @@ from pypose_ros.intake import Intake, correction_fault, imu_fault, orientation
 from pypose_ros.lifecycle import LifecycleNode
 from pypose_ros.msg import Weights
 from pypose_ros.nodes.imu_preintegration_outputs import Outputs
-from pypose_ros.nodes.imu_preintegration_params import (
-    NODE_NAME,
-    ImuPreintegrationParams,
-    check,
-    smoother_config,
-)
+from pypose_ros.nodes.imu_preintegration_params import NODE_NAME, ImuPreintegrationParams, check, smoother_config
+from pypose_ros.patience import Patience
 from pypose_ros.run import run
 from pypose_ros.srv import Calibrate, SetPose
 from pypose_ros.worker import Worker
 
 SILENCE = 1.0           # s of the steady clock without an IMU sample until it is said
+PATIENCE_PERIOD = 0.02  # s between looks for a transform that a correction waits for
 
 
 class ImuPreintegration(LifecycleNode):
@@ -58,6 +55,8 @@ class ImuPreintegration(LifecycleNode):
         self._transforms = tf.TransformListener(
             ends.subscription, warn=lambda sentence: self.diagnostics.warn('tf', sentence)).buffer
         self._frames = Frames(self._transforms, self.params.odom_frame, self.params.base_frame)
+        self._patience = Patience(self.params.tf_timeout)
+        ends.timer(PATIENCE_PERIOD, self._patience.retry)
         ends.service(SetPose, '~/set_pose', self._set_pose)
         ends.service(Calibrate, '~/calibrate', self._calibrate)
         ends.service(Trigger, '~/reset', self._reset)
@@ -137,15 +136,16 @@ class ImuPreintegration(LifecycleNode):
         if self.estimator is None:
             self.diagnostics.drop(f'{topic}: no_imu', f'{topic} dropped: no IMU sample could be used yet')
             return
-        try:
+
+        def use() -> None:
             pose, covariance = place(message)
-        except LookupError as error:
-            self.diagnostics.drop(f'{topic}: frame', f'{topic} dropped: {error}')
-            return
-        add = self.estimator.add_pose if topic == 'pose' else self.estimator.add_odometry
-        verdict = add(message.stamp_ns, pose, covariance)
-        if verdict is Verdict.ACCEPTED or self._judge(topic, verdict):
-            self._solve()
+            add = self.estimator.add_pose if topic == 'pose' else self.estimator.add_odometry
+            verdict = add(message.stamp_ns, pose, covariance)
+            if verdict is Verdict.ACCEPTED or self._judge(topic, verdict):
+                self._solve()
+
+        self._patience.attempt(
+            use, lambda error: self.diagnostics.drop(f'{topic}: frame', f'{topic} dropped: {error}'))
 
     def _on_weights(self, message: Weights) -> None:
         why = ('model is none, so there is no front-end to load them into' if self.params.model == 'none'
