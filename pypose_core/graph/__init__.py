@@ -6,14 +6,14 @@ from .factors import Between, Prior, Residual
 from .g2o import G2oError, G2oFile, read_g2o, write_g2o
 from .gauss_newton import GaussNewton
 from .gnc import GncResult, solve_robustly
-from .groups import SE2, SE3, Euclidean, Group
+from .groups import NAV_STATE, SE2, SE3, SIM3, Euclidean, Group
 from .kernels import RobustKernel
 from .levenberg_marquardt import LevenbergMarquardt
 from .marginals import Marginals
 from .odometry import odometry_initialization
 from .result import GraphResult, GraphStats, GraphStatus
 
-__all__ = ['SE2', 'SE3', 'Between', 'Dogleg', 'Euclidean', 'FactorGraph', 'G2oError', 'G2oFile', 'GaussNewton',
-           'GncResult', 'GraphResult', 'GraphStats', 'GraphStatus', 'Group', 'LevenbergMarquardt', 'Marginals', 'Prior',
-           'Residual', 'RobustKernel', 'chordal_initialization', 'odometry_initialization', 'read_g2o',
-           'solve_robustly', 'write_g2o']
+__all__ = ['NAV_STATE', 'SE2', 'SE3', 'SIM3', 'Between', 'Dogleg', 'Euclidean', 'FactorGraph', 'G2oError', 'G2oFile',
+           'GaussNewton', 'GncResult', 'GraphResult', 'GraphStats', 'GraphStatus', 'Group', 'LevenbergMarquardt',
+           'Marginals', 'Prior', 'Residual', 'RobustKernel', 'chordal_initialization', 'odometry_initialization',
+           'read_g2o', 'solve_robustly', 'write_g2o']

@@ -7,7 +7,7 @@ from torch import Tensor
 from pypose_core import native
 
 from .factors import Factors
-from .groups import Group
+from .groups import SIM3, Group, normalized
 from .levenberg_marquardt import LevenbergMarquardt
 from .marginals import Marginals
 from .problem import Problem
@@ -68,13 +68,16 @@ class FactorGraph:
         if values.shape != (len(self.held[name]), self.groups[name].storage):
             raise ValueError(f'values of {name!r} must have shape {(len(self.held[name]), self.groups[name].storage)}, '
                              f'got {tuple(values.shape)}')
-        rotation = {'SE3': slice(3, 7), 'SE2': slice(2, 4)}.get(self.groups[name].name)
-        if rotation is not None:
-            values = values.clone()
-            norm = values[:, rotation].norm(dim=1, keepdim=True)
-            if bool((norm == 0).any()):
-                raise ValueError(f'{name}[{int((norm == 0).nonzero()[0, 0])}] has no rotation: its norm is 0')
-            values[:, rotation] /= norm
+        group = self.groups[name]
+        bad = torch.zeros(len(values), dtype=torch.bool)
+        if group.rotation is not None:
+            bad |= values[:, group.rotation].norm(dim=1) == 0
+        if group is SIM3:
+            bad |= values[:, 7] <= 0
+        if bool(bad.any()):
+            raise ValueError(f'{name}[{int(bad.nonzero()[0, 0])}] is no element of {group}: it has no rotation, whose '
+                             'norm is 0, or no positive scale')
+        values = normalized(group, values)
         self.values = {**self.values, name: values}
 
     def add(self, factors: Factors) -> Factors:

@@ -59,7 +59,7 @@ def solve_robustly(graph: FactorGraph, suspects: Sequence[Factors], *, probabili
         if factors.kernel.value:
             raise ValueError('suspects must have no robust kernel: graduated non-convexity is one')
     solver = solver or LevenbergMarquardt(max_iterations=10, tolerance=1e-4)
-    limits = [torch.tensor(chi2.ppf(probability, factors.residual_size(graph.values)), dtype=torch.float64)
+    limits = [torch.tensor(chi2.ppf(probability, factors.residual_size), dtype=torch.float64)
               for factors in suspects]
     for factors in suspects:
         factors.weight = torch.ones(len(factors), dtype=torch.float64)

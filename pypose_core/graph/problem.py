@@ -5,7 +5,7 @@ from torch import Tensor
 from pypose_core.linalg import BlockPattern, BlockSparseMatrix, SparseCholesky
 
 from .factors import EMPTY, Factors, Places
-from .groups import Group
+from .groups import Group, normalized
 
 Values = dict[str, Tensor]
 
@@ -126,5 +126,6 @@ class Problem:
             else:
                 free = column >= 0
                 moved[name] = X.clone()
-                moved[name][free] = group.retract(X[free], step[column[free][:, None] + torch.arange(group.dof)])
+                d = step[column[free][:, None] + torch.arange(group.dof)]
+                moved[name][free] = normalized(group, group.retract(X[free], d))
         return moved

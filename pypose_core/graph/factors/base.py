@@ -1,0 +1,195 @@
+"""Batches of factors: one object holds many factors of one form.
+
+A factor with residual r and information Omega costs rho(weight r' Omega r), rho its robust kernel.
+"""
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..groups import Group
+from ..kernels import RobustKernel
+
+EMPTY = torch.empty(0, dtype=torch.float64)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the blocks of one batch of factors go in the normal equations."""
+
+    columns: tuple[Tensor, ...]
+    """Per position in the factor, (N,) scalar row of each variable of its set; -1 for one that is held."""
+    slots: Tensor
+    """(M, V (V + 1) / 2) places of the blocks (a, b <= a): 2 offset + transposed, or -1."""
+
+
+class Factors(ABC):
+    """M factors on V variables each.
+
+    Args:
+        variables: the name of the set of variables at each of the V positions.
+        index: (M, V) which variable of its set.
+        data: what the residuals depend on besides the variables, (M, ...) each.
+        information: (M, e, e) or (e, e), the inverse covariance of the residuals; identity by default.
+        sqrt_information: S with Omega = S' S, instead.
+        kernel, width: robust kernel and its width in standard deviations.
+        weight: (M,) factors on Omega.
+    """
+
+    def __init__(self, variables: Sequence[str], index: Tensor, data: Mapping[str, Tensor], *,
+                 information: Tensor | None = None, sqrt_information: Tensor | None = None,
+                 kernel: RobustKernel = RobustKernel.NONE, width: float = 1.0, weight: Tensor | None = None):
+        self.variables = tuple(variables)
+        index = torch.as_tensor(index, dtype=torch.int64)
+        self.index = (index[:, None] if index.dim() == 1 else index).contiguous()
+        if self.index.dim() != 2 or self.index.shape[1] != len(self.variables):
+            raise ValueError(f'index must have shape (M, {len(self.variables)}), got {tuple(index.shape)}')
+        if len(set(self.variables)) < len(self.variables):
+            self._refuse_loops()
+        if kernel is not RobustKernel.NONE and not width > 0:
+            raise ValueError(f'the width of a robust kernel must be positive, got {width}')
+        if information is not None and sqrt_information is not None:
+            raise ValueError('give information or sqrt_information, not both')
+        self.kernel, self.width = kernel, float(width)
+        self.weight = None if weight is None else real(weight, (len(self.index),), 'weight')
+        self.data = {name: torch.as_tensor(x).as_subclass(Tensor).detach() for name, x in data.items()}
+        self._given = information, sqrt_information
+        self.information: Tensor | None = None
+        self._root: Tensor | None = None
+        self._identity = False
+
+    def _refuse_loops(self) -> None:
+        for name in set(self.variables):
+            same = [k for k, other in enumerate(self.variables) if other == name]
+            rows = self.index[:, same].sort(1).values
+            loops = (rows[:, 1:] == rows[:, :-1]).any(1)
+            if bool(loops.any()):
+                raise ValueError(f'factor {int(loops.nonzero()[0])} connects a variable with itself')
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def absolute(self) -> bool:
+        """Whether the factors may tie a variable to the world, and not only variables to each other."""
+        return len(self.variables) == 1
+
+    def check(self, groups: dict[str, Group]) -> None:
+        """Raise ValueError where the measurements do not fit the groups of the variables."""
+        self.groups = tuple(groups[name] for name in self.variables)
+        size, shapes = self.layout(self.groups)
+        self.data = {name: real(x, (len(self), *shapes[name]), name) if name in shapes else x
+                     for name, x in self.data.items()}
+        for name in shapes:
+            bad = (~self.data[name].isfinite()).flatten(1).any(1)
+            if bool(bad.any()):
+                raise ValueError(f'{name} {int(bad.nonzero()[0])} is not finite')
+        information, root = self._given
+        if root is not None:
+            self._root = real(root, (len(self), size, size), 'sqrt_information')
+            self.information = (self._root.mT @ self._root).contiguous()
+        elif information is not None:
+            self.set_information(real(information, (len(self), size, size), 'information'))
+        else:
+            self._identity = True
+            self.information = torch.eye(size, dtype=torch.float64).expand(len(self), size, size).contiguous()
+
+    def set_information(self, information: Tensor) -> None:
+        """Take (M, e, e) as the information.
+
+        Raises:
+            ValueError: it is not symmetric positive semidefinite.
+        """
+        bad = torch.ops.pypose.graph_first_indefinite(information)
+        if bad >= 0:
+            raise ValueError(f'the information of factor {bad} is not symmetric positive semidefinite')
+        self.information, self._root, self._identity = information, None, False
+
+    @property
+    def root(self) -> Tensor:
+        """S (M, e, e) with Omega = S' S."""
+        if self._root is None:
+            L, failed = torch.linalg.cholesky_ex(self.information)
+            if bool(failed.any()):     # semidefinite is allowed
+                values, vectors = torch.linalg.eigh(self.information)
+                L = vectors * values.clamp(min=0).sqrt()[:, None, :]
+            self._root = L.mT.contiguous()
+        return self._root
+
+    def at(self, values: dict[str, Tensor]) -> list[Tensor]:
+        """(M, storage) values of the variable at each position."""
+        return [values[name][self.index[:, k]] for k, name in enumerate(self.variables)]
+
+    @abstractmethod
+    def layout(self, groups: tuple[Group, ...]) -> tuple[int, dict[str, tuple[int, ...]]]:
+        """Numbers in one residual, and the shape of one row of each of the data.
+
+        Raises:
+            ValueError: these factors know no residual for variables of these groups.
+        """
+
+    @abstractmethod
+    def residual(self, x: Sequence[Tensor], data: Mapping[str, Tensor]) -> Tensor:
+        """(M, e) at variables x (M, storage) each, differentiable by them and by the data."""
+
+    @abstractmethod
+    def jacobians(self, x: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """The residual (M, e), and its derivatives (M, e, dof) by perturbations of each variable."""
+
+    def linearize(self, values: dict[str, Tensor], places: Places | None, H: Tensor, g: Tensor) -> tuple[float, float]:
+        """(cost, chi2) at the values; adds J' Omega J to H and J' Omega r to g unless `places` is None."""
+        x = self.at(values)
+        with torch.no_grad():
+            r, J = (self.residual(x, self.data), None) if places is None else self.jacobians(x)
+            J = None if J is None else torch.cat(J, -1)
+            if not self._identity:
+                r = (self.root @ r[..., None])[..., 0]
+                J = None if J is None else self.root @ J
+        return assemble(self, r.contiguous(), None if J is None else J.contiguous(), places, H, g)
+
+    def squared(self, values: dict[str, Tensor]) -> Tensor:
+        """(M,) r' Omega r of each factor."""
+        with torch.no_grad():
+            r = self.residual(self.at(values), self.data)
+            return (r[:, None, :] @ self.information @ r[..., None])[:, 0, 0]
+
+    @property
+    def residual_size(self) -> int:
+        """Numbers in one residual."""
+        return self.information.shape[-1]
+
+
+class Measured(Factors):
+    """Factors with one measurement each."""
+
+    @property
+    def measured(self) -> Tensor:
+        """(M, ...) what was measured."""
+        return self.data['measured']
+
+
+def real(x: Tensor, shape: tuple[int, ...], name: str) -> Tensor:
+    """x as float64 of this shape."""
+    x = torch.as_tensor(x).as_subclass(Tensor).detach().to(torch.float64)
+    try:
+        return x.expand(shape).contiguous()
+    except RuntimeError:
+        raise ValueError(f'{name} must have shape {shape}, got {tuple(x.shape)}') from None
+
+
+def assemble(factors: Factors, r: Tensor, J: Tensor | None, places: Places | None, H: Tensor,
+             g: Tensor) -> tuple[float, float]:
+    """Normal equations of whitened residuals (M, e) and Jacobians (M, e, sum of the dofs)."""
+    count, dofs = len(factors), [group.dof for group in factors.groups]
+    if places is None:
+        J = r.new_empty(*r.shape, sum(dofs))
+        columns = torch.full((count, len(dofs)), -1)
+        slots = torch.full((count, len(dofs) * (len(dofs) + 1) // 2), -1)
+    else:
+        columns = torch.stack([column[factors.index[:, k]] for k, column in enumerate(places.columns)], 1)
+        slots = places.slots
+    weight = EMPTY if factors.weight is None else factors.weight
+    return torch.ops.pypose.graph_assemble(J, r, dofs, weight, factors.kernel.value, factors.width, columns, slots,
+                                           H, g)
