@@ -2,7 +2,19 @@
 from .chordal import chordal_initialization
 from .dogleg import Dogleg
 from .factor_graph import FactorGraph
-from .factors import Between, Prior, Residual
+from .factors import (
+    BalReprojection,
+    Bearing,
+    Between,
+    Factors,
+    Gnss,
+    Imu,
+    Landmark,
+    Prior,
+    Range,
+    Reprojection,
+    Residual,
+)
 from .g2o import G2oError, G2oFile, read_g2o, write_g2o
 from .gauss_newton import GaussNewton
 from .gnc import GncResult, solve_robustly
@@ -13,7 +25,8 @@ from .marginals import Marginals
 from .odometry import odometry_initialization
 from .result import GraphResult, GraphStats, GraphStatus
 
-__all__ = ['NAV_STATE', 'SE2', 'SE3', 'SIM3', 'Between', 'Dogleg', 'Euclidean', 'FactorGraph', 'G2oError', 'G2oFile',
-           'GaussNewton', 'GncResult', 'GraphResult', 'GraphStats', 'GraphStatus', 'Group', 'LevenbergMarquardt',
-           'Marginals', 'Prior', 'Residual', 'RobustKernel', 'chordal_initialization', 'odometry_initialization',
-           'read_g2o', 'solve_robustly', 'write_g2o']
+__all__ = ['NAV_STATE', 'SE2', 'SE3', 'SIM3', 'BalReprojection', 'Bearing', 'Between', 'Dogleg', 'Euclidean',
+           'FactorGraph', 'Factors', 'G2oError', 'G2oFile', 'GaussNewton', 'GncResult', 'Gnss', 'GraphResult',
+           'GraphStats', 'GraphStatus', 'Group', 'Imu', 'Landmark', 'LevenbergMarquardt', 'Marginals', 'Prior', 'Range',
+           'Reprojection', 'Residual', 'RobustKernel', 'chordal_initialization', 'odometry_initialization', 'read_g2o',
+           'solve_robustly', 'write_g2o']
