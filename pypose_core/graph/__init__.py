@@ -1,4 +1,5 @@
 """Factor graphs: variables of Lie groups, batched factors, sparse solvers, initial guesses, marginals, files."""
+from .bal import read_bal, write_bal
 from .chordal import chordal_initialization
 from .dogleg import Dogleg
 from .factor_graph import FactorGraph
@@ -15,6 +16,7 @@ from .factors import (
     Reprojection,
     Residual,
 )
+from .file_error import GraphFileError
 from .g2o import G2oError, G2oFile, read_g2o, write_g2o
 from .gauss_newton import GaussNewton
 from .gnc import GncResult, solve_robustly
@@ -26,7 +28,7 @@ from .odometry import odometry_initialization
 from .result import GraphResult, GraphStats, GraphStatus
 
 __all__ = ['NAV_STATE', 'SE2', 'SE3', 'SIM3', 'BalReprojection', 'Bearing', 'Between', 'Dogleg', 'Euclidean',
-           'FactorGraph', 'Factors', 'G2oError', 'G2oFile', 'GaussNewton', 'GncResult', 'Gnss', 'GraphResult',
-           'GraphStats', 'GraphStatus', 'Group', 'Imu', 'Landmark', 'LevenbergMarquardt', 'Marginals', 'Prior', 'Range',
-           'Reprojection', 'Residual', 'RobustKernel', 'chordal_initialization', 'odometry_initialization', 'read_g2o',
-           'solve_robustly', 'write_g2o']
+           'FactorGraph', 'Factors', 'G2oError', 'G2oFile', 'GaussNewton', 'GncResult', 'Gnss', 'GraphFileError',
+           'GraphResult', 'GraphStats', 'GraphStatus', 'Group', 'Imu', 'Landmark', 'LevenbergMarquardt', 'Marginals',
+           'Prior', 'Range', 'Reprojection', 'Residual', 'RobustKernel', 'chordal_initialization',
+           'odometry_initialization', 'read_bal', 'read_g2o', 'solve_robustly', 'write_bal', 'write_g2o']

@@ -40,11 +40,11 @@ class Dogleg:
         while stats.iterations < self.max_iterations:
             stats.iterations += 1
             if newton is None:
-                failed = problem.cholesky.try_factorize(H)
+                failed = problem.solver.try_factorize(H)
                 if failed >= 0:
                     return GraphResult(dict(values), GraphStatus.NOT_POSITIVE_DEFINITE, stats,
                                        problem.variable(failed))
-                newton = problem.cholesky.solve(-g)
+                newton = problem.solver.solve(-g)
                 D = problem.diagonal(H)
                 steepest = -g / D
                 cauchy = steepest * float(-(g @ steepest) / (steepest @ (H @ steepest)))

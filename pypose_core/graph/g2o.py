@@ -18,11 +18,12 @@ from torch import Tensor
 
 from .factor_graph import FactorGraph
 from .factors import Between
+from .file_error import GraphFileError
 from .groups import SE2, SE3
 from .odometry import odometry_initialization
 
 
-class G2oError(ValueError):
+class G2oError(GraphFileError):
     """A file that is not a pose graph; the message names file, line and fault."""
 
 

@@ -28,10 +28,10 @@ class GaussNewton:
         status = GraphStatus.ITERATION_LIMIT if math.isfinite(cost) else GraphStatus.NOT_FINITE
         while status is GraphStatus.ITERATION_LIMIT and stats.iterations < self.max_iterations:
             stats.iterations += 1
-            failed = problem.cholesky.try_factorize(H)
+            failed = problem.solver.try_factorize(H)
             if failed >= 0:
                 return GraphResult(best, GraphStatus.NOT_POSITIVE_DEFINITE, stats, problem.variable(failed))
-            step = problem.cholesky.solve(-g)
+            step = problem.solver.solve(-g)
             small = float(-(g @ step)) <= max(self.tolerance * cost, self.absolute_tolerance)
             values = problem.retract(values, step)
             cost, chi2, H, g = problem.linearize(values)

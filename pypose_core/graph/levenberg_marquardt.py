@@ -40,14 +40,14 @@ class LevenbergMarquardt:
         status, detail = GraphStatus.ITERATION_LIMIT, ''
         while stats.iterations < self.max_iterations:
             stats.iterations += 1
-            failed = problem.cholesky.try_factorize(H, damping=damping)
+            failed = problem.solver.try_factorize(H, damping=damping)
             if failed >= 0:
                 if damping >= self.max_damping:
                     status, detail = GraphStatus.NOT_POSITIVE_DEFINITE, problem.variable(failed)
                     break
                 damping, growth = damping * growth, growth * 2
                 continue
-            step = problem.cholesky.solve(-g)
+            step = problem.solver.solve(-g)
             predicted = float(-(g @ step) + damping * (problem.diagonal(H) * step * step).sum())
             small = predicted <= max(self.tolerance * cost, self.absolute_tolerance)
             trial = problem.retract(values, step)

@@ -1,13 +1,18 @@
 """The normal equations of a graph: which variable has which rows, where each factor's blocks go."""
+from functools import cached_property
+
 import torch
 from torch import Tensor
 
-from pypose_core.linalg import BlockPattern, BlockSparseMatrix, SparseCholesky
+from pypose_core.linalg import BlockPattern, BlockSparseMatrix, SchurCholesky, SparseCholesky
 
 from .factors import EMPTY, Factors, Places
 from .groups import Group, normalized
 
 Values = dict[str, Tensor]
+
+LANDMARKS_PER_OTHER = 4     # fewer than that, and minimum degree orders no worse
+LARGEST_COMPLEMENT = 8      # times the matrix, before memory would no longer grow with the factors
 
 
 class Problem:
@@ -38,9 +43,42 @@ class Problem:
         self.column = {name: starts[block].contiguous() for name, block in self.block.items()}
         self.places = [self._places(f) for f in self.factors]
         self.unanchored = self._first_unanchored(held)
-        self.cholesky = SparseCholesky(self.pattern)
+        self.eliminated = self._landmarks()
+        self.solver: SparseCholesky | SchurCholesky = self.cholesky if self.eliminated is None else SchurCholesky(
+            self.pattern, self._rows_of(self.eliminated))
         first = self.pattern.rows == self.pattern.columns
         self._diagonal = self._diagonal_places(self.pattern.begin[:-1][first])
+
+    @cached_property
+    def cholesky(self) -> SparseCholesky:
+        """The factorization that knows no landmarks: for covariances, and where there are none."""
+        return SparseCholesky(self.pattern)
+
+    def _rows_of(self, name: str) -> Tensor:
+        """(n,) which block rows belong to a set."""
+        rows = torch.zeros(len(self.sizes), dtype=torch.bool)
+        rows[self.block[name][self.block[name] >= 0]] = True
+        return rows
+
+    def _landmarks(self) -> str | None:
+        """The set that is worth eliminating by itself: coupled only with others, many times as many as these, and what
+        is left of the matrix not much larger than the matrix."""
+        lower = self.pattern.rows != self.pattern.columns
+        i, j = self.pattern.rows[lower], self.pattern.columns[lower]
+        for name, block in self.block.items():
+            count = int((block >= 0).sum())
+            if count < LANDMARKS_PER_OTHER * (len(self.sizes) - count) or count == len(self.sizes):
+                continue
+            own = self._rows_of(name)
+            if bool((own[i] & own[j]).any()):
+                continue
+            left = self.dimension - count * self.groups[name].dof
+            degree = torch.zeros(len(self.sizes))
+            for a, b in ((i, j), (j, i)):
+                degree.index_add_(0, a, self.sizes[b].to(degree.dtype) * own[a])
+            if min(float(left) ** 2, float(degree.square().sum())) <= LARGEST_COMPLEMENT * self.pattern.value_count:
+                return name
+        return None
 
     def _couplings(self) -> Tensor:
         pairs = [torch.empty(0, 2, dtype=torch.int64)]

@@ -1,7 +1,8 @@
-"""Block-sparse symmetric linear systems: a pattern analysed once, native factorization, conjugate gradients."""
+"""Block-sparse symmetric linear systems: a pattern analysed once, native solvers, Schur complement."""
 from .block_sparse import BlockPattern, BlockSparseMatrix
 from .cholesky import NotPositiveDefinite, SparseCholesky
 from .conjugate_gradients import CgResult, CgStatus, conjugate_gradients
+from .schur import SchurCholesky
 
-__all__ = ['BlockPattern', 'BlockSparseMatrix', 'CgResult', 'CgStatus', 'NotPositiveDefinite', 'SparseCholesky',
-           'conjugate_gradients']
+__all__ = ['BlockPattern', 'BlockSparseMatrix', 'CgResult', 'CgStatus', 'NotPositiveDefinite', 'SchurCholesky',
+           'SparseCholesky', 'conjugate_gradients']

@@ -10,14 +10,10 @@
 #include "linalg/block_matrix.h"
 #include "linalg/cholesky.h"
 #include "linalg/minimum_degree.h"
+#include "linalg/pattern_object.h"
 
 namespace pypose {
 namespace {
-
-struct PatternObject : torch::CustomClassHolder {
-  BlockPattern pattern;
-  explicit PatternObject(BlockPattern pattern) : pattern(std::move(pattern)) {}
-};
 
 struct SymbolicObject : torch::CustomClassHolder {
   std::shared_ptr<const Symbolic> symbolic;
@@ -30,16 +26,8 @@ struct CholeskyObject : torch::CustomClassHolder {
   explicit CholeskyObject(std::shared_ptr<const Symbolic> symbolic) : cholesky(std::move(symbolic)) {}
 };
 
-using PatternPtr = c10::intrusive_ptr<PatternObject>;
 using SymbolicPtr = c10::intrusive_ptr<SymbolicObject>;
 using CholeskyPtr = c10::intrusive_ptr<CholeskyObject>;
-
-at::Tensor checked(const at::Tensor& t, at::ScalarType type, at::IntArrayRef shape, const char* name) {
-  TORCH_CHECK(t.device().is_cpu() && t.scalar_type() == type, name, " must be a ", toString(type),
-              " tensor on the CPU; it is ", toString(t.scalar_type()), " on ", t.device());
-  TORCH_CHECK(t.sizes() == shape, name, " must have shape ", shape, "; it has ", t.sizes());
-  return t.contiguous();
-}
 
 template <typename T>
 at::Tensor to_tensor(const std::vector<T>& values) {
@@ -61,12 +49,13 @@ PatternPtr block_pattern(const at::Tensor& sizes_, const at::Tensor& couplings_)
                 p[2 * k + 1], ") is not among ", n, " blocks");
     pairs[k] = {int(p[2 * k]), int(p[2 * k + 1])};
   }
-  return c10::make_intrusive<PatternObject>(BlockPattern::from_couplings(std::move(size), pairs));
+  return c10::make_intrusive<PatternObject>(
+      std::make_shared<const BlockPattern>(BlockPattern::from_couplings(std::move(size), pairs)));
 }
 
 // (rows, columns, offsets into the values) of the stored blocks.
 std::tuple<at::Tensor, at::Tensor, at::Tensor> block_pattern_layout(const PatternPtr& self) {
-  const BlockPattern& pattern = self->pattern;
+  const BlockPattern& pattern = *self->pattern;
   std::vector<int> columns;
   columns.reserve(pattern.row.size());
   for (int j = 0; j < pattern.blocks(); ++j)
@@ -77,7 +66,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> block_pattern_layout(const Patter
 // Offset into the values of block (i, j), i >= j, for each row of `pairs`; -1 where there is none.
 at::Tensor block_offsets(const PatternPtr& self, const at::Tensor& pairs_) {
   const at::Tensor pairs = checked(pairs_, at::kLong, {pairs_.size(0), 2}, "pairs");
-  const BlockPattern& pattern = self->pattern;
+  const BlockPattern& pattern = *self->pattern;
   at::Tensor out = at::empty({pairs.size(0)}, at::kLong);
   const int64_t* p = pairs.const_data_ptr<int64_t>();
   int64_t* o = out.mutable_data_ptr<int64_t>();
@@ -96,7 +85,7 @@ at::Tensor block_slots(const PatternPtr& self, const at::Tensor& blocks_) {
   TORCH_CHECK(blocks_.dim() == 2, "blocks must be (M, V)");
   const int64_t M = blocks_.size(0), V = blocks_.size(1);
   const at::Tensor blocks = checked(blocks_, at::kLong, {M, V}, "blocks");
-  const BlockPattern& pattern = self->pattern;
+  const BlockPattern& pattern = *self->pattern;
   at::Tensor out = at::empty({M, V * (V + 1) / 2}, at::kLong);
   const int64_t* p = blocks.const_data_ptr<int64_t>();
   int64_t* slot = out.mutable_data_ptr<int64_t>();
@@ -114,10 +103,10 @@ at::Tensor block_slots(const PatternPtr& self, const at::Tensor& blocks_) {
 }
 
 at::Tensor block_multiply(const PatternPtr& self, const at::Tensor& values_, const at::Tensor& x_) {
-  const at::Tensor values = checked(values_, at::kDouble, {self->pattern.values()}, "values");
-  const at::Tensor x = checked(x_, at::kDouble, {self->pattern.dimension()}, "x");
+  const at::Tensor values = checked(values_, at::kDouble, {self->pattern->values()}, "values");
+  const at::Tensor x = checked(x_, at::kDouble, {self->pattern->dimension()}, "x");
   at::Tensor y = at::empty(x.sizes(), x.options());
-  multiply(self->pattern, values.const_data_ptr<double>(), x.const_data_ptr<double>(), y.mutable_data_ptr<double>());
+  multiply(*self->pattern, values.const_data_ptr<double>(), x.const_data_ptr<double>(), y.mutable_data_ptr<double>());
   return y;
 }
 
@@ -125,17 +114,17 @@ at::Tensor block_multiply(const PatternPtr& self, const at::Tensor& values_, con
 std::tuple<at::Tensor, int64_t, double, int64_t, bool> block_conjugate_gradients(
     const PatternPtr& self, const at::Tensor& values_, const at::Tensor& b_, const at::Tensor& x0_, double tolerance,
     int64_t max_iterations) {
-  const at::Tensor values = checked(values_, at::kDouble, {self->pattern.values()}, "values");
-  const at::Tensor b = checked(b_, at::kDouble, {self->pattern.dimension()}, "b");
-  at::Tensor x = checked(x0_, at::kDouble, {self->pattern.dimension()}, "x0").clone();
-  const ConjugateGradients done = conjugate_gradients(self->pattern, values.const_data_ptr<double>(),
+  const at::Tensor values = checked(values_, at::kDouble, {self->pattern->values()}, "values");
+  const at::Tensor b = checked(b_, at::kDouble, {self->pattern->dimension()}, "b");
+  at::Tensor x = checked(x0_, at::kDouble, {self->pattern->dimension()}, "x0").clone();
+  const ConjugateGradients done = conjugate_gradients(*self->pattern, values.const_data_ptr<double>(),
                                                       b.const_data_ptr<double>(), x.mutable_data_ptr<double>(),
                                                       tolerance, int(max_iterations));
   return {x, done.iterations, done.residual, done.failed_block, done.indefinite};
 }
 
 SymbolicPtr cholesky_analyse(const PatternPtr& self, const std::optional<at::Tensor>& order_) {
-  const BlockPattern& pattern = self->pattern;
+  const BlockPattern& pattern = *self->pattern;
   std::vector<int> order;
   if (order_) {
     const at::Tensor given = checked(*order_, at::kLong, {pattern.blocks()}, "order");

@@ -58,7 +58,7 @@ class Factors(ABC):
         self._given = information, sqrt_information
         self.information: Tensor | None = None
         self._root: Tensor | None = None
-        self._identity = False
+        self.unit_information = False
 
     def _refuse_loops(self) -> None:
         for name in set(self.variables):
@@ -93,7 +93,7 @@ class Factors(ABC):
         elif information is not None:
             self.set_information(real(information, (len(self), size, size), 'information'))
         else:
-            self._identity = True
+            self.unit_information = True
             self.information = torch.eye(size, dtype=torch.float64).expand(len(self), size, size).contiguous()
 
     def set_information(self, information: Tensor) -> None:
@@ -105,7 +105,7 @@ class Factors(ABC):
         bad = torch.ops.pypose.graph_first_indefinite(information)
         if bad >= 0:
             raise ValueError(f'the information of factor {bad} is not symmetric positive semidefinite')
-        self.information, self._root, self._identity = information, None, False
+        self.information, self._root, self.unit_information = information, None, False
 
     @property
     def root(self) -> Tensor:
@@ -144,7 +144,7 @@ class Factors(ABC):
         with torch.no_grad():
             r, J = (self.residual(x, self.data), None) if places is None else self.jacobians(x)
             J = None if J is None else torch.cat(J, -1)
-            if not self._identity:
+            if not self.unit_information:
                 r = (self.root @ r[..., None])[..., 0]
                 J = None if J is None else self.root @ J
         return assemble(self, r.contiguous(), None if J is None else J.contiguous(), places, H, g)

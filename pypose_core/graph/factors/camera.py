@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from ..groups import SE3
-from .base import Measured
+from .base import EMPTY, Measured
 from .frame import dimensions, frame, turned
 from .seen import Seen
 
@@ -86,3 +86,10 @@ class BalReprojection(Measured):
         by_camera = torch.stack([d * p, f * s * p, f * s * s * p], -1)
         by_point = by_u @ pose.R.mT
         return self.residual(x, self.data), [pose.tangent(-by_point, by_u @ turned(u)), by_camera, by_point]
+
+    def linearize(self, values, places, H, g):
+        columns, slots = ((), EMPTY) if places is None else (places.columns, places.slots)
+        return torch.ops.pypose.graph_linearize_bal(
+            *(values[name] for name in self.variables), self.index, self.measured,
+            EMPTY if self.unit_information else self.information, EMPTY if self.weight is None else self.weight,
+            self.kernel.value, self.width, columns, slots, EMPTY if places is None else H, g)

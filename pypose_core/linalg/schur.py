@@ -1,0 +1,56 @@
+"""Block systems whose landmarks are eliminated first, each by itself.
+
+    [B   W] [x]   [b]        S x = b - W C^-1 c,   S = B - W C^-1 W',   y = C^-1 (c - W' x)
+    [W'  C] [y] = [c]
+
+C is block-diagonal: its blocks are coupled with those of B only.
+"""
+import torch
+from torch import Tensor
+
+from .block_sparse import BlockPattern, BlockSparseMatrix
+from .cholesky import NotPositiveDefinite
+
+
+class SchurCholesky:
+    """The solver of a pattern in which some blocks are coupled with the others only; used like SparseCholesky.
+
+    Args:
+        pattern: the pattern, analysed here once.
+        eliminated: (n,) bool; no two of these blocks are coupled.
+
+    Raises:
+        RuntimeError: two of them are coupled.
+
+    Source: Triggs, McLauchlan, Hartley, Fitzgibbon, "Bundle adjustment - a modern synthesis", 2000, section 6.1.
+    """
+
+    def __init__(self, pattern: BlockPattern, eliminated: Tensor):
+        self.pattern = pattern
+        self._schur = torch.ops.pypose.schur_create(pattern.handle, eliminated)
+
+    @property
+    def reduced_dimension(self) -> int:
+        """Scalar rows of S."""
+        return torch.ops.pypose.schur_statistics(self._schur)[0]
+
+    def try_factorize(self, matrix: BlockSparseMatrix, *, damping: float = 0.0, shift: float = 0.0) -> int:
+        """Factorize A + damping diag(A) + shift I; returns -1, or the block row without a positive pivot."""
+        if matrix.pattern is not self.pattern:
+            raise ValueError('the matrix has another pattern than this factorization')
+        return torch.ops.pypose.schur_factorize(self._schur, matrix.values.detach(), damping, shift)
+
+    def factorize(self, matrix: BlockSparseMatrix, *, damping: float = 0.0, shift: float = 0.0) -> 'SchurCholesky':
+        """As `try_factorize`.
+
+        Raises:
+            NotPositiveDefinite: no such factor exists; names the block row.
+        """
+        failed = self.try_factorize(matrix, damping=damping, shift=shift)
+        if failed >= 0:
+            raise NotPositiveDefinite(failed)
+        return self
+
+    def solve(self, b: Tensor) -> Tensor:
+        """A^-1 b for right sides b (..., dimension)."""
+        return torch.ops.pypose.schur_solve_rows(self._schur, b.detach())
