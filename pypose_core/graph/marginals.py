@@ -1,6 +1,10 @@
 """Covariances of the variables of a graph at its optimum."""
+from functools import cached_property
+
 import torch
 from torch import Tensor
+
+from pypose_core.linalg import BlockSparseMatrix
 
 from .problem import Problem, Values
 
@@ -17,9 +21,21 @@ class Marginals:
 
     def __init__(self, problem: Problem, values: Values):
         self._problem = problem
-        H = problem.linearize(values)[2]
-        problem.cholesky.factorize(H)
-        self._inverse = problem.cholesky.selected_inverse()
+        problem.cholesky.factorize(problem.linearize(values)[2])
+
+    @cached_property
+    def _inverse(self) -> BlockSparseMatrix:
+        return self._problem.cholesky.selected_inverse()
+
+    def single(self, name: str, index: int) -> Tensor:
+        """(dof, dof) covariance of one variable, by a solve: where no others are asked for; zero where it is held."""
+        problem, dof = self._problem, self._problem.groups[name].dof
+        column = int(problem.column[name][index])
+        if column < 0:
+            return torch.zeros(dof, dof, dtype=torch.float64)
+        unit = torch.zeros(dof, problem.dimension, dtype=torch.float64)
+        unit[:, column:column + dof] = torch.eye(dof, dtype=torch.float64)
+        return problem.cholesky.solve(unit)[:, column:column + dof]
 
     def covariance(self, name: str) -> Tensor:
         """(N, dof, dof) covariance of each variable of a set; zero where it is held."""

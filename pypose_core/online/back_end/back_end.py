@@ -1,0 +1,472 @@
+"""The pose-graph back-end: keyframes from odometry, loop closures and absolute measurements, one consistent map."""
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pypose_core.online.correction import check_pose, compose, inverse, rotation_matrix, usable_covariance
+from pypose_core.online.verdict import Verdict
+
+from .config import BackEndConfig
+from .files import SessionFile, read_session, write_session
+from .geodetic import LocalFrame
+from .odometry import OdometryBuffer, angle_of, link
+from .pending import Pending
+from .records import EdgeInput, EdgeKind, LoopEvent, PriorKind, edge_table, keyframe_table, prior_table
+from .solve_job import SolveJob, snapshot
+
+IDENTITY = np.array([0.0, 0, 0, 0, 0, 0, 1])
+BREAK_SIGMA = (10.0, 3.0)       # m, rad of a link that nothing measured: a new session, or odometry that jumped
+UNKNOWN = np.full((6, 6), np.nan)
+MAX_EVENTS = 1000
+EDGE_COLUMNS = ('kind', 'ends', 'measured', 'information')
+PRIOR_COLUMNS = ('kind', 'keyframe', 'measured', 'offset', 'information')
+
+
+class PoseGraphBackEnd:
+    """Fed with odometry, edges, poses and fixes in any order; gives the pose of the robot in the map.
+
+        back_end = PoseGraphBackEnd(BackEndConfig())
+        back_end.add_odometry(stamp_ns, T_odom_base)
+        back_end.add_edge(EdgeInput(T_from_to, information, from_id=0, to_id=7))
+        back_end.solve()                                   # or begin_solve(), job.run() in a worker
+        back_end.T_map_base, back_end.T_map_odom, back_end.covariance
+
+    The map is odometry's frame at the first keyframe, until poses or fixes say where that is. All methods belong to
+    one thread; only `SolveJob.run` may run in another.
+    """
+
+    def __init__(self, config: BackEndConfig | None = None):
+        self.config = config or BackEndConfig()
+        self.paused = False
+        self._generation = 0
+        self._events: list[LoopEvent] = []
+        self._messages: list[tuple[str, str]] = []
+        self._clear()
+
+    def _clear(self) -> None:
+        self.keyframes, self.edges, self.priors = keyframe_table(), edge_table(), prior_table()
+        self.sources: list[str] = ['']
+        self.revision = 0
+        self.covariance = UNKNOWN
+        self.last_job: SolveJob | None = None
+        self.T_map_odom = IDENTITY
+        self.T_odom_base: NDArray | None = None
+        self.stamp_ns = 0
+        self.local_frame: LocalFrame | None = None
+        self._buffer = OdometryBuffer()
+        self._pending = Pending()
+        self._fixes: list[tuple[int, NDArray, NDArray, NDArray]] = []       # until they tell the heading
+        self._aligned = False
+        self._job: SolveJob | None = None
+        self._dirty = False
+        self._resumed = False       # the newest keyframe comes from a file; the chain must be tied to it
+        self._full = False
+        self._generation += 1
+
+    # --- inputs ----------------------------------------------------------------------------------
+
+    def add_odometry(self, stamp_ns: int, T_odom_base: NDArray, covariance: NDArray | None = None) -> Verdict:
+        """A pose of the base in odometry's frame; perhaps a keyframe.
+
+        Args:
+            covariance: (6, 6) in ROS order; zeros or None = unknown.
+        """
+        if stamp_ns <= 0:
+            return Verdict.ZERO_STAMP
+        verdict = check_pose(T_odom_base)
+        if not verdict.accepted:
+            return verdict
+        if covariance is not None:
+            if not np.isfinite(covariance).all():
+                return Verdict.NOT_FINITE
+            if np.abs(covariance).max() > 1e9:
+                return Verdict.BAD_COVARIANCE
+        answer = Verdict.ACCEPTED
+        if self.T_odom_base is not None and stamp_ns <= self.stamp_ns:
+            if self.stamp_ns - stamp_ns <= self.config.reset_backward_jump * 1e9:
+                return Verdict.DUPLICATE if stamp_ns == self.stamp_ns else Verdict.OUT_OF_ORDER
+            self.reset('the clock jumped backwards')
+            answer = Verdict.RESET
+        self._finish()
+        pose = np.array(T_odom_base, float)
+        pose[3:] /= np.linalg.norm(pose[3:])
+        self._check_jump(stamp_ns, pose)
+        self.stamp_ns, self.T_odom_base = stamp_ns, pose
+        self._buffer.append(stamp_ns, pose)
+        self._maybe_keyframe(stamp_ns, pose, covariance)
+        for kind, add in self._pending.due(stamp_ns, self.config.pending_timeout):
+            if add is None:
+                self._say('warning', f'{kind} dropped: odometry has passed its stamp without covering it')
+            else:
+                add()
+        return answer
+
+    def _check_jump(self, stamp_ns: int, pose: NDArray) -> None:
+        """Odometry that leaps was restarted: the robot is where it was, its frame is another."""
+        if self.T_odom_base is None or self._resumed:
+            return
+        elapsed = (stamp_ns - self.stamp_ns) * 1e-9
+        leap = float(np.linalg.norm(pose[:3] - self.T_odom_base[:3]))
+        if leap > self.config.max_speed * elapsed + 0.5:
+            self._say('warning', f'odometry leapt by {leap:.1f} m in {elapsed:.2f} s: its source was restarted')
+            self._resumed = True
+            self._buffer.clear()
+
+    def _maybe_keyframe(self, stamp_ns: int, pose: NDArray, covariance: NDArray | None) -> None:
+        config, count = self.config, len(self.keyframes)
+        if count and not self._resumed:
+            last_ns, last = int(self.keyframes['stamp_ns'][-1]), self.keyframes['odom'][-1]
+            way = float(np.linalg.norm(pose[:3] - last[:3]))
+            q = compose(inverse(last), pose)[3:]
+            waited = config.keyframe_time and (stamp_ns - last_ns) * 1e-9 >= config.keyframe_time
+            if way < config.keyframe_distance and angle_of(q) < config.keyframe_angle and not waited:
+                return
+        if config.max_nodes and count >= config.max_nodes:
+            if not self._full:
+                self._full = True
+                self._say('warning', f'max_nodes = {config.max_nodes} keyframes are reached: no more are made')
+            return
+        self._add_keyframe(stamp_ns, pose, UNKNOWN if covariance is None or not covariance.any() else covariance)
+
+    def _add_keyframe(self, stamp_ns: int, pose: NDArray, covariance: NDArray) -> None:
+        count = len(self.keyframes)
+        if count and self._resumed:
+            # Where it is in the map is taken over; how it got there nobody measured.
+            estimate = self.keyframes['pose'][-1].copy()
+            self.T_map_odom = compose(estimate, inverse(pose))
+            measured, information = IDENTITY, np.diag(np.repeat(BREAK_SIGMA, 3) ** -2.0)
+        elif count:
+            before = self.keyframes['odom_covariance'][-1]
+            known = np.isfinite(before[0, 0]) and np.isfinite(covariance[0, 0])
+            measured, information = link(
+                self.keyframes['odom'][-1], pose, before if known else None, covariance if known else None,
+                self.config.odometry_sigma, self.config.odometry_drift)
+            estimate = compose(self.keyframes['pose'][-1], measured)
+        else:
+            estimate = compose(self.T_map_odom, pose)
+        number = int(self.keyframes['id'][-1]) + 1 if count else 0
+        self.keyframes.append(id=number, stamp_ns=stamp_ns, odom=pose, odom_covariance=covariance, pose=estimate)
+        if count:
+            self._append_edge(EdgeKind.ODOMETRY, count - 1, count, measured, information, 'odometry')
+        self._resumed = False
+
+    def _append_edge(self, kind: EdgeKind, i: int, j: int, measured: NDArray, information: NDArray,
+                     source: str) -> None:
+        if source not in self.sources:
+            self.sources.append(source)
+        self.edges.append(kind=kind, ends=(i, j), measured=measured, information=information, rejected=False,
+                          chi2=0.0, source=self.sources.index(source))
+
+    def add_edge(self, edge: EdgeInput) -> tuple[Verdict, str]:
+        """A relative pose between two keyframes, most often a loop closure; the answer and a sentence."""
+        verdict = check_pose(edge.transform)
+        information = np.asarray(edge.information, float).reshape(6, 6)
+        if verdict.accepted and not np.isfinite(information).all():
+            verdict = Verdict.NOT_FINITE
+        if not verdict.accepted:
+            return verdict, str(verdict)
+        if not information.any():
+            information = np.diag(np.repeat(self.config.loop_sigma, 3) ** -2.0)
+        elif np.abs(information - information.T).max() > 1e-6 * np.abs(information).max() or np.linalg.eigvalsh(
+                information)[0] < -1e-9 * np.abs(information).max() or np.abs(information).max() > 1e18:
+            return Verdict.BAD_COVARIANCE, 'dropped: the information is not symmetric positive semidefinite'
+        edge = replace(edge, information=0.5 * (information + information.T))
+        newest = max((s for s in (edge.from_stamp_ns, edge.to_stamp_ns) if s is not None), default=0)
+        if newest > self.stamp_ns:
+            if not self._pending.add(newest, f'edge from {edge.source or "a front-end"}', lambda: self._insert(edge)):
+                return Verdict.TOO_NEW, 'dropped: too many measurements wait for odometry'
+            return Verdict.QUEUED, 'accepted; it enters when odometry has reached its stamps'
+        return self._insert(edge)
+
+    def _insert(self, edge: EdgeInput) -> tuple[Verdict, str]:
+        ends, transform = [], edge.transform
+        for number, stamp_ns, last in ((edge.from_id, edge.from_stamp_ns, False), (edge.to_id, edge.to_stamp_ns, True)):
+            row, T_keyframe_then = self._end(number, stamp_ns)
+            if row is None:
+                name = f'keyframe {number}' if stamp_ns is None else f'a keyframe near stamp {stamp_ns}'
+                return self._refuse(edge, f'there is no {name}')
+            if last:
+                transform = compose(transform, inverse(T_keyframe_then))
+            else:
+                transform = compose(T_keyframe_then, transform)
+            ends.append(row)
+        if ends[0] == ends[1]:
+            return self._refuse(edge, 'both ends are the same keyframe')
+        self._append_edge(edge.kind if edge.kind is not EdgeKind.ODOMETRY else EdgeKind.LOOP, *ends, transform,
+                          edge.information, edge.source)
+        self._dirty = True
+        return Verdict.ACCEPTED, f'accepted between keyframes {self._id(ends[0])} and {self._id(ends[1])}'
+
+    def _id(self, row: int) -> int:
+        return int(self.keyframes['id'][row])
+
+    def _end(self, number: int, stamp_ns: int | None) -> tuple[int | None, NDArray]:
+        """Row of the keyframe that an edge's end names, and T_keyframe_then where a stamp is not the keyframe's."""
+        if stamp_ns is None:
+            row = int(np.searchsorted(self.keyframes['id'], number))
+            found = row < len(self.keyframes) and self._id(row) == number
+            return (row if found else None), IDENTITY
+        return self._nearest(stamp_ns)
+
+    def _nearest(self, stamp_ns: int) -> tuple[int | None, NDArray]:
+        """The keyframe nearest to a stamp and T_keyframe_then by odometry, which knows the way between the two."""
+        stamps = self.keyframes['stamp_ns']
+        tolerance = round(self.config.stamp_tolerance * 1e9)
+        if not len(stamps):
+            return None, IDENTITY
+        row = int(np.searchsorted(stamps, stamp_ns))
+        row = min((r for r in (row - 1, row) if 0 <= r < len(stamps)), key=lambda r: abs(int(stamps[r]) - stamp_ns))
+        then = self._buffer.at(stamp_ns, tolerance)
+        if then is not None:
+            return row, compose(inverse(self.keyframes['odom'][row]), then)
+        return (row if abs(int(stamps[row]) - stamp_ns) <= tolerance else None), IDENTITY
+
+    def _refuse(self, edge: EdgeInput, reason: str) -> tuple[Verdict, str]:
+        self._event(LoopEvent(edge.from_id, edge.to_id, False, reason, float('nan')))
+        return Verdict.TOO_OLD, f'dropped: {reason}'
+
+    def add_pose(self, stamp_ns: int, T_map_base: NDArray, covariance: NDArray) -> Verdict:
+        """The robot's pose in the map, from outside (AMCL, motion capture, a surveyed marker).
+
+        Args:
+            covariance: (6, 6) ROS order about the map's axes; zeros = unknown.
+        """
+        if stamp_ns <= 0:
+            return Verdict.ZERO_STAMP
+        verdict = check_pose(T_map_base)
+        covariance = usable_covariance(covariance, self.config.pose_sigma) if verdict.accepted else verdict
+        if isinstance(covariance, Verdict):
+            return covariance
+        pose, information = np.array(T_map_base, float), np.linalg.inv(covariance)
+        return self._when_reached(stamp_ns, 'pose', lambda: self._insert_pose(stamp_ns, pose, information))
+
+    def _when_reached(self, stamp_ns: int, kind: str, insert) -> Verdict:
+        if stamp_ns <= self.stamp_ns:
+            return insert()
+        return Verdict.QUEUED if self._pending.add(stamp_ns, kind, insert) else Verdict.TOO_NEW
+
+    def _insert_pose(self, stamp_ns: int, pose: NDArray, information: NDArray) -> Verdict:
+        row, T_keyframe_then = self._nearest(stamp_ns)
+        if row is None:
+            return Verdict.TOO_OLD
+        pose = compose(pose, inverse(T_keyframe_then))
+        if not len(self.priors):
+            self._move_map(compose(pose, inverse(self.keyframes['pose'][row])))
+        self.priors.append(kind=PriorKind.POSE, keyframe=row, measured=pose, offset=np.zeros(3),
+                           information=information, rejected=False, chi2=0.0)
+        self._dirty = True
+        return Verdict.ACCEPTED
+
+    def add_fix(self, stamp_ns: int, latitude: float, longitude: float, height: float,
+                covariance: NDArray | None = None) -> Verdict:
+        """A satellite fix: degrees, and metres above the ellipsoid. The first is the datum.
+
+        Args:
+            covariance: (3, 3) m^2 east, north, up; None or zeros = unknown.
+        """
+        if stamp_ns <= 0:
+            return Verdict.ZERO_STAMP
+        if not np.isfinite([latitude, longitude, height]).all() or abs(latitude) > 90 or abs(longitude) > 360:
+            return Verdict.NOT_FINITE
+        if self.local_frame is None:
+            self.local_frame = LocalFrame(latitude, longitude, height)
+        return self.add_position(stamp_ns, self.local_frame(latitude, longitude, height), covariance)
+
+    def add_position(self, stamp_ns: int, position: NDArray, covariance: NDArray | None = None) -> Verdict:
+        """The antenna's position (3,) in a frame whose z points up; its heading against ours comes out of the way."""
+        if stamp_ns <= 0:
+            return Verdict.ZERO_STAMP
+        if not np.isfinite(position).all():
+            return Verdict.NOT_FINITE
+        h, v = self.config.gnss_sigma
+        if covariance is None or not np.any(covariance):
+            covariance = np.diag([h * h, h * h, v * v])
+        elif not np.isfinite(covariance).all() or np.abs(covariance).max() > 1e9 or np.linalg.eigvalsh(
+                covariance)[0] <= 0:
+            return Verdict.BAD_COVARIANCE
+        position, information = np.array(position, float), np.linalg.inv(covariance)
+        return self._when_reached(stamp_ns, 'fix', lambda: self._insert_fix(stamp_ns, position, information))
+
+    def _insert_fix(self, stamp_ns: int, position: NDArray, information: NDArray) -> Verdict:
+        row, T_keyframe_then = self._nearest(stamp_ns)
+        if row is None:
+            return Verdict.TOO_OLD
+        lever = np.array([*self.config.gnss_lever, 0, 0, 0, 1])
+        offset = compose(T_keyframe_then, lever)[:3]
+        if self._aligned or len(self.priors):
+            self._append_fix(row, position, offset, information)
+        else:
+            self._fixes.append((row, position, offset, information))
+            self._align()
+        return Verdict.ACCEPTED
+
+    def _append_fix(self, row: int, position: NDArray, offset: NDArray, information: NDArray) -> None:
+        full = np.zeros((6, 6))
+        full[:3, :3] = information
+        self.priors.append(kind=PriorKind.POSITION, keyframe=row, measured=np.append(position, [0, 0, 0, 1]),
+                           offset=offset, information=full, rejected=False, chi2=0.0)
+        self._dirty = True
+
+    def _align(self) -> None:
+        """Once fixes span a baseline, turn and shift the map about the vertical so that the way fits them."""
+        measured = np.array([position for _, position, _, _ in self._fixes])
+        if np.ptp(measured[:, :2], axis=0).max() < self.config.gnss_baseline or len(self._fixes) < 3:
+            return
+        poses = self.keyframes['pose']
+        ours = np.array([compose(poses[row], np.append(offset, [0, 0, 0, 1]))[:3]
+                         for row, _, offset, _ in self._fixes])
+        a, b = ours - ours.mean(0), measured - measured.mean(0)
+        yaw = np.arctan2((a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum(), (a[:, :2] * b[:, :2]).sum())
+        turn = np.array([0, 0, 0, 0, 0, np.sin(yaw / 2), np.cos(yaw / 2)])
+        turn[:3] = measured.mean(0) - rotation_matrix(turn[3:]) @ ours.mean(0)
+        self._aligned = True
+        self._move_map(turn)
+        for fix in self._fixes:
+            self._append_fix(*fix)
+        self._fixes.clear()
+        self._say('info', f'the map is aligned with satellite navigation: turned by {np.degrees(yaw):.1f} degrees')
+
+    def _move_map(self, T_new_old: NDArray) -> None:
+        for pose in self.keyframes['pose']:
+            pose[:] = compose(T_new_old, pose)
+        self.T_map_odom = compose(T_new_old, self.T_map_odom)
+        self._generation += 1           # a solve under way is one of the old map
+        self._job = None
+
+    # --- solving ---------------------------------------------------------------------------------
+
+    def begin_solve(self, *, max_iterations: int | None = None, force: bool = False) -> SolveJob | None:
+        """A job for a worker; None where nothing new is known, one is running, or all is paused."""
+        self._finish()
+        wanted = force or (self._dirty and not self.paused)
+        if not wanted or self._job is not None or len(self.keyframes) < 2:
+            return None
+        self._dirty = False
+        poses = self.keyframes['pose'].copy()
+        self._job = SolveJob(self.config, poses, self.keyframes['odom'].copy(), snapshot(self.edges, EDGE_COLUMNS),
+                             snapshot(self.priors, PRIOR_COLUMNS), max_iterations or self.config.max_iterations,
+                             self._generation)
+        return self._job
+
+    def solve(self, *, max_iterations: int | None = None) -> SolveJob | None:
+        """Solve here and now, converging as far as `max_iterations` lets it."""
+        job = self.begin_solve(max_iterations=max_iterations, force=True)
+        if job is not None:
+            job.run()
+            self._finish()
+        return job
+
+    def poll(self) -> bool:
+        """Take over the result of a job that has ended; whether there was one."""
+        before = self.last_job
+        self._finish()
+        return self.last_job is not before
+
+    def _finish(self) -> None:
+        job = self._job
+        if job is None or not job.done:
+            return
+        self._job, self.last_job = None, job
+        if job.generation != self._generation:
+            return
+        if job.solution is None:
+            self._say('warning', f'a solve failed, the last good estimate stays: {job.problem}')
+            return
+        solution, known = job.solution, len(job.poses)
+        newest = solution.poses[-1]
+        poses = self.keyframes['pose']
+        moved = compose(newest, inverse(poses[known - 1]))
+        poses[:known] = solution.poses
+        for pose in poses[known:]:
+            pose[:] = compose(moved, pose)
+        self.T_map_odom = compose(poses[-1], inverse(self.keyframes['odom'][-1])) if not self._resumed else compose(
+            moved, self.T_map_odom)
+        self.covariance = solution.covariance
+        self.revision += 1
+        self._judge_edges(solution, len(job.edges['kind']))
+        count = len(job.priors['kind'])
+        self.priors['chi2'][:count], self.priors['rejected'][:count] = solution.prior_chi2, solution.prior_rejected
+
+    def _judge_edges(self, solution, count: int) -> None:
+        """Take over what became of the edges, and tell of loops that are new or changed their standing."""
+        edges = self.edges
+        fresh = (edges['kind'][:count] != EdgeKind.ODOMETRY) & (edges['chi2'][:count] == 0.0)
+        changed = fresh | (edges['rejected'][:count] != solution.edge_rejected)
+        edges['chi2'][:count] = np.maximum(solution.edge_chi2, np.finfo(float).tiny)
+        edges['rejected'][:count] = solution.edge_rejected
+        width2 = self.config.huber_width ** 2
+        for k in np.flatnonzero(changed):
+            chi2, rejected = float(edges['chi2'][k]), bool(edges['rejected'][k])
+            reason = 'fits the graph'
+            if rejected:
+                reason = f'contradicted by the rest of the graph ({self.config.robust}): chi2 {chi2:.1f} of 6'
+            elif self.config.robust == 'huber' and chi2 > width2:
+                reason = f'down-weighted to {np.sqrt(width2 / chi2):.2f} by the robust kernel: chi2 {chi2:.1f} of 6'
+            i, j = edges['ends'][k]
+            self._event(LoopEvent(self._id(i), self._id(j), not rejected, reason, chi2))
+
+    # --- outputs ---------------------------------------------------------------------------------
+
+    @property
+    def T_map_base(self) -> NDArray | None:
+        """(7,) at the newest odometry; None before the first."""
+        return None if self.T_odom_base is None else compose(self.T_map_odom, self.T_odom_base)
+
+    @property
+    def solving(self) -> bool:
+        return self._job is not None and not self._job.done
+
+    def take_events(self) -> list[LoopEvent]:
+        events, self._events = self._events, []
+        return events
+
+    def take_messages(self) -> list[tuple[str, str]]:
+        """(severity, sentence) for the log."""
+        messages, self._messages = self._messages, []
+        return messages
+
+    def _event(self, event: LoopEvent) -> None:
+        if len(self._events) < MAX_EVENTS:
+            self._events.append(event)
+
+    def _say(self, severity: str, sentence: str) -> None:
+        if len(self._messages) < MAX_EVENTS:
+            self._messages.append((severity, sentence))
+
+    def reset(self, reason: str) -> None:
+        """Forget everything."""
+        self._clear()
+        self._say('warning', f'the map begins anew: {reason}')
+
+    # --- files -----------------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> None:
+        """Write the session: a g2o file that any tool reads, with what else we know in its comments, and a sidecar of
+        ids and stamps; or a trajectory, where the name ends in .tum. A file appears whole or not at all.
+
+        Raises:
+            OSError: it cannot be written.
+            ValueError: there is nothing to write.
+        """
+        datum = None if self.local_frame is None else self.local_frame.datum
+        write_session(Path(path), SessionFile(self.keyframes, self.edges, self.priors, self.sources, datum))
+
+    def load(self, path: str | Path) -> None:
+        """Go on with a saved session: new odometry is tied to its last keyframe by a link that nothing measured, for
+        a loop closure or an absolute pose to tighten. Nothing changes where the file is no good.
+
+        Raises:
+            SessionError: it names file, line and fault.
+        """
+        session = read_session(Path(path))
+        self._clear()
+        self.keyframes, self.edges, self.priors = session.keyframes, session.edges, session.priors
+        self.sources = session.sources
+        self.local_frame = None if session.datum is None else LocalFrame(*session.datum)
+        self._aligned = bool(len(self.priors))
+        last = self.keyframes['pose'][-1]
+        self.T_map_odom = compose(last, inverse(self.keyframes['odom'][-1]))
+        self._resumed = True
+        self._dirty = True

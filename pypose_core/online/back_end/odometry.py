@@ -1,0 +1,86 @@
+"""Odometry on its way into the graph: recent poses for interpolation, and links between keyframes."""
+from bisect import bisect_left
+from collections import deque
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pypose_core.online.correction import compose, inverse, quaternion_product, rotation_matrix
+
+MEMORY = 2000       # poses; at 200 Hz ten seconds, at 10 Hz three minutes
+
+
+def angle_of(q: NDArray) -> float:
+    """Rotation angle of a quaternion x y z w, rad in [0, pi]."""
+    return 2 * float(np.arctan2(np.linalg.norm(q[:3]), abs(q[3])))
+
+
+class OdometryBuffer:
+    """The last poses T_odom_base, with look-up at any stamp between them."""
+
+    def __init__(self):
+        self._stamps: deque[int] = deque(maxlen=MEMORY)
+        self._poses: deque[NDArray] = deque(maxlen=MEMORY)
+
+    def __len__(self) -> int:
+        return len(self._stamps)
+
+    @property
+    def newest_ns(self) -> int:
+        return self._stamps[-1] if self._stamps else 0
+
+    def append(self, stamp_ns: int, pose: NDArray) -> None:
+        self._stamps.append(stamp_ns)
+        self._poses.append(pose)
+
+    def clear(self) -> None:
+        self._stamps.clear()
+        self._poses.clear()
+
+    def at(self, stamp_ns: int, tolerance_ns: int) -> NDArray | None:
+        """T_odom_base (7,) at a stamp, interpolated (position linearly, attitude by slerp); None where the nearest
+        pose is farther away than the tolerance."""
+        stamps = self._stamps
+        k = bisect_left(stamps, stamp_ns)
+        if 0 < k < len(stamps) and stamps[k] - stamps[k - 1] <= 2 * tolerance_ns:
+            share = (stamp_ns - stamps[k - 1]) / (stamps[k] - stamps[k - 1])
+            return interpolate(self._poses[k - 1], self._poses[k], share)
+        nearest = min((j for j in (k - 1, k) if 0 <= j < len(stamps)),
+                      key=lambda j: abs(stamps[j] - stamp_ns), default=None)
+        if nearest is None or abs(stamps[nearest] - stamp_ns) > tolerance_ns:
+            return None
+        return self._poses[nearest]
+
+
+def interpolate(a: NDArray, b: NDArray, share: float) -> NDArray:
+    """Pose (7,) between two, at `share` in [0, 1] of the way."""
+    q = quaternion_product(a[3:] * [-1, -1, -1, 1], b[3:])
+    q = q if q[3] >= 0 else -q
+    sine = np.linalg.norm(q[:3])
+    half = np.arctan2(sine, q[3]) * share
+    step = np.append(q[:3] * (np.sin(half) / sine if sine > 1e-12 else share), np.cos(half))
+    turned = quaternion_product(a[3:], step)
+    return np.append(a[:3] + share * (b[:3] - a[:3]), turned / np.linalg.norm(turned))
+
+
+def link(T_odom_a: NDArray, T_odom_b: NDArray, covariance_a: NDArray | None, covariance_b: NDArray | None,
+         sigma: tuple[float, float], drift: tuple[float, float]) -> tuple[NDArray, NDArray]:
+    """What odometry says about the way from keyframe a to b.
+
+    Where the source lets its covariance grow, the growth is the increment's. Sources that repeat one matrix for all
+    time, or none, say nothing about an increment: then the sigmas and the way decide.
+
+    Args:
+        covariance_a, covariance_b: (6, 6) in ROS order, about odom's fixed axes, or None.
+    Returns:
+        T_a_b (7,) and the information (6, 6) of Log(T_a_b^-1 X_a^-1 X_b), in b's axes.
+    """
+    T_a_b = compose(inverse(T_odom_a), T_odom_b)
+    grown = None if covariance_a is None or covariance_b is None else covariance_b - covariance_a
+    if grown is not None and np.linalg.eigvalsh(grown)[0] > 0:
+        axes = np.kron(np.eye(2), rotation_matrix(T_odom_b[3:]).T)
+        return T_a_b, np.linalg.inv(axes @ grown @ axes.T)
+    way, turn = float(np.linalg.norm(T_a_b[:3])), angle_of(T_a_b[3:])
+    translation = sigma[0] + drift[0] * way
+    rotation = sigma[1] + drift[1] * (turn + 0.1 * way)
+    return T_a_b, np.diag([translation ** -2] * 3 + [rotation ** -2] * 3)
