@@ -17,6 +17,9 @@ STANDARD = _profile(ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE, 10)
 LATCHED = _profile(ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL, 1)
 """The last message also reaches who subscribes later."""
 
+EVENTS = _profile(ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE, 100)
+"""What is rare and must not be lost: loop closures and what became of them."""
+
 TF = _profile(ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE, 100)
 """/tf, as tf2_ros publishes it."""
 

@@ -32,3 +32,14 @@ def rig():
         made = Rig(domain)
         yield made
         made.close()
+
+
+@pytest.fixture
+def graph_rig():
+    """The pose_graph node and its peer, see graph_rig.py."""
+    from graph_rig import GraphRig
+    from node_rig import reserved_domain
+    with reserved_domain() as domain:
+        made = GraphRig(domain)
+        yield made
+        made.close()

@@ -1,4 +1,5 @@
 """One solve of the whole graph, cut out of the back-end so that a worker can run it while data keeps coming."""
+import threading
 import time
 from dataclasses import dataclass, field
 
@@ -69,8 +70,16 @@ class SolveJob:
     problem: str = ''
     """Why there is no solution, for people."""
     duration: float = 0.0
-    done: bool = False
+    _ended: threading.Event = field(default_factory=threading.Event)
     _batches: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def done(self) -> bool:
+        return self._ended.is_set()
+
+    def wait(self, timeout: float) -> bool:
+        """Wait for its end in another thread, for at most `timeout` s; whether it has ended."""
+        return self._ended.wait(timeout)
 
     def run(self) -> None:
         """Solve; all heavy work is native and lets go of the GIL."""
@@ -82,7 +91,7 @@ class SolveJob:
             raise
         finally:
             self.duration = time.perf_counter() - start
-            self.done = True
+            self._ended.set()
 
     def _run(self, start: float) -> None:
         graph = self._graph()
