@@ -6,6 +6,7 @@ from pypose_core import func as func
 from pypose_core import module as module
 from pypose_core import optim as optim
 from pypose_core import testing as testing
+from pypose_core import utils as utils
 from pypose_core.func import retain_ltype as retain_ltype
 from pypose_core.lie.checking import hasnan as hasnan
 from pypose_core.lie.checking import is_lietensor as is_lietensor

@@ -1,0 +1,4 @@
+"""PyPose's namespace `pp.utils`."""
+from .control.stepper import ReduceToBason
+
+__all__ = ['ReduceToBason']
