@@ -108,7 +108,7 @@ def graph_of(groups, make):
 def test_jacobians_equal_central_differences(case):
     graph, factors = graph_of(*CASES[case])
     x = factors.at(graph.values)
-    r, jacobians = factors.jacobians(x)
+    r, jacobians = factors.jacobians(x, factors.data)
     torch.testing.assert_close(r, factors.residual(x, factors.data))
     assert r.shape == (COUNT, factors.residual_size) and len(jacobians) == len(x)
     step = 1e-6
@@ -134,7 +134,7 @@ def test_normal_equations_are_those_of_the_jacobians(case):
     graph.fix('a', [2])
     problem = graph.problem()
     cost, chi2, H, g = problem.linearize(graph.values)
-    r, jacobians = factors.jacobians(factors.at(graph.values))
+    r, jacobians = factors.jacobians(factors.at(graph.values), factors.data)
     J = torch.zeros(COUNT, r.shape[1], problem.dimension, dtype=f64)
     for k, (name, group, part) in enumerate(zip(factors.variables, factors.groups, jacobians)):
         for m, column in enumerate(problem.column[name][factors.index[:, k]].tolist()):
@@ -159,7 +159,7 @@ def test_bearing_in_space_is_the_angle_and_smooth_near_zero(angle):
     graph.add_variables('b', R3, u)
     factor = graph.add(Bearing(('a', 'b'), torch.tensor([[0, 0]]), torch.tensor([0., 0., 2.])))
     x = factor.at(graph.values)
-    r, (_, J) = factor.jacobians(x)
+    r, (_, J) = factor.jacobians(x, factor.data)
     assert float(r.norm()) == pytest.approx(angle, rel=1e-9, abs=1e-15)
     for column in range(3):
         d = torch.zeros(3, dtype=f64)

@@ -22,6 +22,7 @@ from .gauss_newton import GaussNewton
 from .gnc import GncResult, solve_robustly
 from .groups import NAV_STATE, SE2, SE3, SIM3, Euclidean, Group
 from .kernels import RobustKernel
+from .layer import SolverLayer
 from .levenberg_marquardt import LevenbergMarquardt
 from .marginals import Marginals
 from .odometry import odometry_initialization
@@ -30,5 +31,5 @@ from .result import GraphResult, GraphStats, GraphStatus
 __all__ = ['NAV_STATE', 'SE2', 'SE3', 'SIM3', 'BalReprojection', 'Bearing', 'Between', 'Dogleg', 'Euclidean',
            'FactorGraph', 'Factors', 'G2oError', 'G2oFile', 'GaussNewton', 'GncResult', 'Gnss', 'GraphFileError',
            'GraphResult', 'GraphStats', 'GraphStatus', 'Group', 'Imu', 'Landmark', 'LevenbergMarquardt', 'Marginals',
-           'Prior', 'Range', 'Reprojection', 'Residual', 'RobustKernel', 'chordal_initialization',
+           'Prior', 'Range', 'Reprojection', 'Residual', 'RobustKernel', 'SolverLayer', 'chordal_initialization',
            'odometry_initialization', 'read_bal', 'read_g2o', 'solve_robustly', 'write_bal', 'write_g2o']

@@ -120,9 +120,9 @@ velocity, position (both along the world's axes), biases]: that of the inertial 
 
 
 def normalized(group: Group, values: Tensor) -> Tensor:
-    """Values with the rotation's length made 1; where it is 0 they are not finite."""
+    """Values with the rotation's length made 1, differentiable; where it is 0 they are not finite."""
     if group.rotation is None:
         return values
-    values = values.clone()
-    values[..., group.rotation] /= values[..., group.rotation].norm(dim=-1, keepdim=True)
-    return values
+    scale = torch.ones_like(values)
+    scale[..., group.rotation] = 1 / values[..., group.rotation].norm(dim=-1, keepdim=True)
+    return values * scale

@@ -154,6 +154,23 @@ class Problem:
         """(dimension,) diagonal of H."""
         return H.values[self._diagonal]
 
+    def split(self, step: Tensor) -> Values:
+        """(N, dof) of each set from (dimension,); zero where a variable is held."""
+        out = {}
+        padded = torch.cat([step, step.new_zeros(max(group.dof for group in self.groups.values()))])
+        for name, group in self.groups.items():
+            column = torch.where(self.column[name] < 0, len(step), self.column[name])
+            out[name] = padded[column[:, None] + torch.arange(group.dof)]
+        return out
+
+    def join(self, parts: Values) -> Tensor:
+        """(dimension,) from (N, dof) of each set; what belongs to held variables is left out."""
+        out = torch.zeros(self.dimension, dtype=torch.float64)
+        for name, part in parts.items():
+            free = self.column[name] >= 0
+            out[self.column[name][free][:, None] + torch.arange(part.shape[1])] = part[free]
+        return out
+
     def retract(self, values: Values, step: Tensor) -> Values:
         """X Exp(d) for every variable that is not held."""
         moved = {}

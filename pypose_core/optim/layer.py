@@ -35,7 +35,25 @@ class _Model(nn.Module):
         return self.residual(*self.unknowns, *inputs)
 
 
-class SolverLayer(nn.Module):
+class DifferentiableSolver(nn.Module):
+    """What the dense and the sparse layer have in common: where the gradient comes from.
+
+    Args:
+        gradient: 'implicit', 'unroll' or 'truncated'.
+        steps: differentiated Gauss-Newton steps of the last two.
+        damping: of those steps, relative to the diagonal.
+    """
+
+    def __init__(self, gradient: str, steps: int, damping: float):
+        super().__init__()
+        if gradient not in GRADIENTS:
+            raise ValueError(f'gradient must be one of {GRADIENTS}, not {gradient!r}')
+        if steps < 1:
+            raise ValueError(f'steps must be positive: {steps}')
+        self.gradient, self.steps, self.damping = gradient, steps, damping
+
+
+class SolverLayer(DifferentiableSolver):
     """Minimizes a sum of squared residuals over some tensors, differentiably by the others. Dense.
 
     Args:
@@ -62,13 +80,10 @@ class SolverLayer(nn.Module):
     def __init__(self, residual: Callable, *, unknowns: int = 1, gradient: str = 'implicit',
                  kernel: Callable[[Tensor], Tensor] | None = None, steps: int = 5, damping: float = 1e-9,
                  optimizer: type = LevenbergMarquardt, max_iterations: int = 100):
-        super().__init__()
-        if gradient not in GRADIENTS:
-            raise ValueError(f'gradient must be one of {GRADIENTS}, not {gradient!r}')
-        if unknowns < 1 or steps < 1:
-            raise ValueError(f'unknowns and steps must be positive: {unknowns}, {steps}')
-        self.residual, self.unknowns, self.gradient = residual, unknowns, gradient
-        self.kernel, self.steps, self.damping = kernel, steps, damping
+        super().__init__(gradient, steps, damping)
+        if unknowns < 1:
+            raise ValueError(f'unknowns must be positive: {unknowns}')
+        self.residual, self.unknowns, self.kernel = residual, unknowns, kernel
         self.optimizer, self.max_iterations = optimizer, max_iterations
         self.result: Result | None = None
 

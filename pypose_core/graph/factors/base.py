@@ -107,6 +107,35 @@ class Factors(ABC):
             raise ValueError(f'the information of factor {bad} is not symmetric positive semidefinite')
         self.information, self._root, self.unit_information = information, None, False
 
+    def expanded(self, name: str, x: Tensor) -> Tensor:
+        """x as it enters here as 'information', 'weight', or one of the data: float64 for every factor, by
+        differentiable operations. 'sqrt_information' gives the information.
+
+        Raises:
+            ValueError: there is no such input, or x has not its shape.
+        """
+        size = self.residual_size
+        shapes = {'information': (size, size), 'sqrt_information': (size, size), 'weight': (),
+                  **{key: value.shape[1:] for key, value in self.data.items()}}
+        if name not in shapes:
+            raise ValueError(f'{type(self).__name__} factors have no input {name!r}; they have {sorted(shapes)}')
+        x = x.as_subclass(Tensor).to(torch.float64)
+        try:
+            x = x.expand(len(self), *shapes[name])
+        except RuntimeError:
+            raise ValueError(f'{name} must have shape {(len(self), *shapes[name])}, got {tuple(x.shape)}') from None
+        return x.mT @ x if name == 'sqrt_information' else x
+
+    def take(self, name: str, x: Tensor) -> None:
+        """Use x, as `expanded` gives it, from now on."""
+        x = x.detach().contiguous()
+        if name == 'weight':
+            self.weight = x
+        elif name in ('information', 'sqrt_information'):
+            self.set_information(x)
+        else:
+            self.data[name] = x
+
     @property
     def root(self) -> Tensor:
         """S (M, e, e) with Omega = S' S."""
@@ -135,14 +164,14 @@ class Factors(ABC):
         """(M, e) at variables x (M, storage) each, differentiable by them and by the data."""
 
     @abstractmethod
-    def jacobians(self, x: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """The residual (M, e), and its derivatives (M, e, dof) by perturbations of each variable."""
+    def jacobians(self, x: Sequence[Tensor], data: Mapping[str, Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """The residual (M, e), and its derivatives (M, e, dof) by perturbations of each variable; as differentiable."""
 
     def linearize(self, values: dict[str, Tensor], places: Places | None, H: Tensor, g: Tensor) -> tuple[float, float]:
         """(cost, chi2) at the values; adds J' Omega J to H and J' Omega r to g unless `places` is None."""
         x = self.at(values)
         with torch.no_grad():
-            r, J = (self.residual(x, self.data), None) if places is None else self.jacobians(x)
+            r, J = (self.residual(x, self.data), None) if places is None else self.jacobians(x, self.data)
             J = None if J is None else torch.cat(J, -1)
             if not self.unit_information:
                 r = (self.root @ r[..., None])[..., 0]

@@ -39,8 +39,8 @@ class Reprojection(Seen):
         focal, centre = data['calibration'].split(2, -1)
         return focal * u[..., :2] / u[..., 2:] + centre - data['measured']
 
-    def slope(self, u):
-        f = self.data['calibration'][..., :2] / u[..., 2:]
+    def slope(self, u, data):
+        f = data['calibration'][..., :2] / u[..., 2:]
         return torch.cat([torch.diag_embed(f), (-f * u[..., :2] / u[..., 2:])[..., None]], -1)
 
 
@@ -73,7 +73,7 @@ class BalReprojection(Measured):
         s = p.square().sum(-1, keepdim=True)
         return f * (1 + s * (k1 + k2 * s)) * p - data['measured']
 
-    def jacobians(self, x):
+    def jacobians(self, x, data):
         pose = frame(self.groups[0], x[0])
         u = pose.seen(x[2])
         f, k1, k2 = x[1].split(1, -1)
@@ -85,7 +85,7 @@ class BalReprojection(Measured):
         by_u = -by_p @ torch.cat([torch.eye(2, dtype=u.dtype).expand(*p.shape, 2), p[..., None]], -1) / u[..., 2:, None]
         by_camera = torch.stack([d * p, f * s * p, f * s * s * p], -1)
         by_point = by_u @ pose.R.mT
-        return self.residual(x, self.data), [pose.tangent(-by_point, by_u @ turned(u)), by_camera, by_point]
+        return self.residual(x, data), [pose.tangent(-by_point, by_u @ turned(u)), by_camera, by_point]
 
     def linearize(self, values, places, H, g):
         columns, slots = ((), EMPTY) if places is None else (places.columns, places.slots)

@@ -34,10 +34,10 @@ class Gnss(Measured):
             return body.t - data['measured']
         return body.t + (body.R @ data['lever_arm'][..., None])[..., 0] - data['measured']
 
-    def jacobians(self, x):
+    def jacobians(self, x, data):
         body = frame(self.groups[0], x[0])
         n = body.t.shape[-1]
         eye = torch.eye(n, dtype=body.t.dtype).expand(*body.t.shape, n)
-        arm = self.data.get('lever_arm')
+        arm = data.get('lever_arm')
         # R Exp(d) l = R l - R [l]x d
-        return self.residual(x, self.data), [body.tangent(eye, None if arm is None else -body.R @ turned(arm))]
+        return self.residual(x, data), [body.tangent(eye, None if arm is None else -body.R @ turned(arm))]

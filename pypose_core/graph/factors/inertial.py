@@ -63,9 +63,9 @@ class Imu(Factors):
         r = torch.cat([so3.log(so3.mul(so3.inv(dR), q)), v - dv, p - dp, b[..., 10:] - a[..., 10:]], -1)
         return r, q, v, p
 
-    def jacobians(self, x):
-        r, q, v, p = self._terms(*x, self.data)
-        delta = Preintegrated.from_row(self.data['preintegrated'])
+    def jacobians(self, x, data):
+        r, q, v, p = self._terms(*x, data)
+        delta = Preintegrated.from_row(data['preintegrated'])
         B, t = delta.bias_jacobian, delta.dt[:, None, None]
         Ji, Jj = r.new_zeros(2, len(r), 15, 15)
         Ri_T, eye = so3.matrix(x[0][:, 3:7]).mT, torch.eye(6, dtype=r.dtype)

@@ -25,9 +25,9 @@ class _Whole(Measured):
     def _predicted(self, x: Sequence[Tensor]) -> Tensor:
         return x[0] if self.positions == 1 else self.groups[0].relative(*x)
 
-    def jacobians(self, x):
+    def jacobians(self, x, data):
         group, T = self.groups[0], self._predicted(x)
-        r = group.difference(self.measured, T)
+        r = group.difference(data['measured'], T)
         J = group.right_jacobian(r)
         return r, [J] if self.positions == 1 else [-J @ group.adjoint_inverse(T), J]
 

@@ -39,7 +39,7 @@ class Residual(Factors):
     def residual(self, x, data):
         return torch.func.vmap(self.function)(*x, *data.values())
 
-    def jacobians(self, x):
+    def jacobians(self, x, data):
         dofs = [group.dof for group in self.groups]
 
         def perturbed(d: Tensor, *rest: Tensor) -> tuple[Tensor, Tensor]:
@@ -48,5 +48,5 @@ class Residual(Factors):
             return r, r
 
         d = torch.zeros(len(self), sum(dofs), dtype=torch.float64)
-        J, r = torch.func.vmap(torch.func.jacfwd(perturbed, has_aux=True))(d, *x, *self.data.values())
+        J, r = torch.func.vmap(torch.func.jacfwd(perturbed, has_aux=True))(d, *x, *data.values())
         return r, list(J.split(dofs, -1))

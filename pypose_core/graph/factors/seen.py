@@ -48,7 +48,7 @@ class Seen(Measured):
         """(M, e) residual of points u (M, n) in the axes of the sensor."""
 
     @abstractmethod
-    def slope(self, u: Tensor) -> Tensor:
+    def slope(self, u: Tensor, data: Mapping[str, Tensor]) -> Tensor:
         """(M, e, n) derivative of `observe` by u."""
 
     def _point(self, pose: Frame, p: Tensor, data: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -62,13 +62,13 @@ class Seen(Measured):
         pose, point = (frame(group, X) for group, X in zip(self.groups, x))
         return self.observe(self._point(pose, point.t, data)[0], data)
 
-    def jacobians(self, x):
+    def jacobians(self, x, data):
         pose, point = (frame(group, X) for group, X in zip(self.groups, x))
-        u, body, turn = self._point(pose, point.t, self.data)
-        J = self.slope(u)
+        u, body, turn = self._point(pose, point.t, data)
+        J = self.slope(u, data)
         J = J if turn is None else J @ turn
         by_point = J @ pose.R.mT
-        return self.observe(u, self.data), [pose.tangent(-by_point, J @ turned(body)), point.tangent(by_point)]
+        return self.observe(u, data), [pose.tangent(-by_point, J @ turned(body)), point.tangent(by_point)]
 
 
 class Landmark(Seen):
@@ -81,7 +81,7 @@ class Landmark(Seen):
     def observe(self, u, data):
         return u - data['measured']
 
-    def slope(self, u):
+    def slope(self, u, data):
         return torch.eye(u.shape[-1], dtype=u.dtype).expand(*u.shape, -1)
 
 
@@ -94,7 +94,7 @@ class Range(Seen):
     def observe(self, u, data):
         return u.norm(dim=-1, keepdim=True) - data['measured']
 
-    def slope(self, u):
+    def slope(self, u, data):
         return (u / u.norm(dim=-1, keepdim=True))[..., None, :]
 
 
@@ -118,10 +118,10 @@ class Bearing(Seen):
         w, _, z = _split(u, z)
         return _angle_over_sine(w, (z * u).sum(-1, keepdim=True))[0] * w
 
-    def slope(self, u):
+    def slope(self, u, data):
         if u.shape[-1] == 2:
             return torch.stack([-u[..., 1], u[..., 0]], -1)[..., None, :] / u.square().sum(-1)[..., None, None]
-        w, B, z = _split(u, self.measured)
+        w, B, z = _split(u, data['measured'])
         f, by_s = _angle_over_sine(w, c := (z * u).sum(-1, keepdim=True))
         by_w = f[..., None] * torch.eye(2, dtype=u.dtype) + by_s[..., None] * w[..., :, None] * w[..., None, :]
         by_c = -w / (w.square().sum(-1, keepdim=True) + c * c)

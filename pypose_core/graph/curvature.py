@@ -1,0 +1,148 @@
+"""Second derivatives of half a graph's cost, and the adjoint system that implicit gradients need.
+
+At a minimum over x the gradient g(x, theta) of half the cost stays 0, so dx = -H^-1 (dg/dtheta) dtheta with H the exact
+Hessian: that of Gauss-Newton plus what the residuals and kernels bend. For a loss L(x)
+
+    dL/dtheta = d(v' g)/dtheta    with    H v = -dL/dx.
+
+H is only multiplied with. Conjugate gradients solve for v, preconditioned by the factor of the Gauss-Newton matrix that
+the optimizer has left: as many back-substitutions as H is far from it, and no factorization.
+"""
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .factors import Factors
+from .problem import Problem, Values
+
+
+@dataclass(frozen=True)
+class Input:
+    """A tensor that enters a batch of factors."""
+
+    factors: Factors
+    name: str
+    value: Tensor
+    """As `Factors.expanded` gives it."""
+
+    @property
+    def slot(self) -> str:
+        """What of the factors it replaces."""
+        return 'information' if self.name == 'sqrt_information' else self.name
+
+
+def half_costs(factors: Factors, r: Tensor, information: Tensor, weight: Tensor | None) -> Tensor:
+    """(M,) rho(weight r' Omega r) / 2."""
+    s = (r[:, None, :] @ information @ r[..., None])[:, 0, 0]
+    return factors.kernel.rho(s if weight is None else weight * s, factors.width) / 2
+
+
+def with_inputs(factors: Factors, inputs: Sequence[Input]) -> tuple[dict[str, Tensor], Tensor, Tensor | None]:
+    """The factors' data, information and weight, with what of the inputs is theirs in place."""
+    own = {one.slot: one.value for one in inputs if one.factors is factors}
+    return ({name: own.get(name, x) for name, x in factors.data.items()},
+            own.get('information', factors.information), own.get('weight', factors.weight))
+
+
+class Curvature:
+    """The exact Hessian of half the cost at some values, and the derivative of its gradient by the inputs.
+
+    Args:
+        problem: of the graph.
+        values: where.
+        inputs: detached from what they were made of.
+    """
+
+    def __init__(self, problem: Problem, values: Values, inputs: Sequence[Input]):
+        self.problem = problem
+        self.inputs = [Input(one.factors, one.name, one.value.detach().requires_grad_()) for one in inputs]
+        with torch.enable_grad():
+            self._steps = {name: torch.zeros(len(X), problem.groups[name].dof, dtype=torch.float64, requires_grad=True)
+                           for name, X in values.items()}
+            moved = {name: problem.groups[name].retract(values[name], d) for name, d in self._steps.items()}
+            cost = torch.zeros((), dtype=torch.float64)
+            for factors in problem.factors:
+                data, information, weight = with_inputs(factors, self.inputs)
+                r = factors.residual(factors.at(moved), data)
+                cost = cost + half_costs(factors, r, information, weight).sum()
+            self._gradients = torch.autograd.grad(cost, tuple(self._steps.values()), create_graph=True,
+                                                  materialize_grads=True)
+
+    def _along(self, v: Tensor, by: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """The derivative of v' g."""
+        parts = self.problem.split(v)
+        pairs = [(g, parts[name]) for name, g in zip(self._steps, self._gradients) if g.requires_grad]
+        if not pairs or not by:
+            return tuple(torch.zeros_like(x) for x in by)
+        return torch.autograd.grad([g for g, _ in pairs], by, [part for _, part in pairs], retain_graph=True,
+                                   materialize_grads=True)
+
+    def multiply(self, v: Tensor) -> Tensor:
+        """H v (dimension,)."""
+        return self.problem.join(dict(zip(self._steps, self._along(v, tuple(self._steps.values())))))
+
+    def by_inputs(self, v: Tensor) -> tuple[Tensor, ...]:
+        """d(v' g)/d of each input."""
+        return self._along(v, [one.value for one in self.inputs])
+
+
+@dataclass(frozen=True)
+class AdjointSolution:
+    """What `solve_adjoint` returns."""
+
+    value: Tensor
+    """(dimension,) v with H v = b."""
+    solves: int
+    """Back-substitutions with the cached factor."""
+    factorizations: int
+    """Factorizations that were needed since the cached one did not do."""
+
+
+def solve_adjoint(curvature: Curvature, values: Values, b: Tensor, *, tolerance: float = 1e-10,
+                  max_solves: int = 100, patience: int = 12) -> AdjointSolution:
+    """H v = b by conjugate gradients, preconditioned by the factor that problem.solver holds.
+
+    Args:
+        values: where H was taken.
+        tolerance: of |b - H v| / |b|, in the norm of the preconditioner's inverse.
+        max_solves: limit.
+        patience: solves after which the Gauss-Newton matrix is factorized anew, at `values`.
+
+    Raises:
+        torch.linalg.LinAlgError: H is not positive definite, or no factor helps.
+    """
+    problem = curvature.problem
+    v, residual, factorizations, solves = torch.zeros_like(b), b.clone(), 0, 0
+    while True:
+        z = problem.solver.solve(residual)
+        solves += 1
+        rz = float(residual @ z)
+        if solves == 1:
+            start = rz
+        if rz <= tolerance ** 2 * start:
+            return AdjointSolution(v, solves, factorizations)
+        d, begun = z, solves
+        while solves < max_solves and (factorizations or solves - begun < patience):
+            Hd = curvature.multiply(d)
+            bend = float(d @ Hd)
+            if not bend > 0:
+                raise torch.linalg.LinAlgError(
+                    'the Hessian at the solution is not positive definite: there is no implicit gradient')
+            v = v + (rz / bend) * d
+            residual = residual - (rz / bend) * Hd
+            z = problem.solver.solve(residual)
+            solves += 1
+            before, rz = rz, float(residual @ z)
+            if rz <= tolerance ** 2 * start:
+                return AdjointSolution(v, solves, factorizations)
+            d = z + (rz / before) * d
+        if factorizations:
+            raise torch.linalg.LinAlgError(f'the adjoint system was not solved in {solves} back-substitutions')
+        failed = problem.solver.try_factorize(problem.linearize(values)[2])
+        factorizations += 1
+        if failed >= 0:
+            raise torch.linalg.LinAlgError('the factors leave a variable undetermined, and there is no implicit '
+                                           f'gradient: {problem.variable(failed)}')
+        start = min(start, float(b @ problem.solver.solve(b)))
