@@ -143,6 +143,7 @@ class OdometryWriter(_Writer):
 
     def __init__(self, frame_id: str, child_frame_id: str):
         super().__init__(b'', frame_id, child_frame_id, count=85)
+        self._frames, self._stamp_ns = (frame_id, child_frame_id), 0
         self._pose, self._twist = self._values[ODOMETRY_POSE], self._values[ODOMETRY_TWIST]
         self._linear, self._angular = self._twist[:3], self._twist[3:]
         self._pose_covariance = self._values[ODOMETRY_POSE_COVARIANCE].reshape(6, 6)
@@ -156,7 +157,12 @@ class OdometryWriter(_Writer):
         self._linear[:] = linear
         self._angular[:] = angular
         self._twist_covariance[:] = twist_covariance
+        self._stamp_ns = stamp_ns
         return self._stamped(stamp_ns)
+
+    def received(self) -> Received:
+        """What was written last, as a reader of it would have it."""
+        return Received(*divmod(self._stamp_ns, NANO), *self._frames, self._values.copy())
 
 
 class ImuWriter(_Writer):

@@ -101,6 +101,10 @@ class Endpoints:
         timer = self._node.create_timer(period, callback, clock=self._steady)
         self._undo.append(lambda: self._node.destroy_timer(timer))
 
+    def listen(self, channel, callback: Callable) -> None:
+        """Hear a Channel in the thread of the node's callbacks."""
+        self._undo.append(channel.subscribe(lambda call: self._node.executor.create_task(call), callback))
+
     def destroy(self) -> None:
         while self._undo:
             self._undo.pop()()

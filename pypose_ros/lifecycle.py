@@ -20,6 +20,7 @@ from pypose_ros.device import choose_device
 from pypose_ros.diagnostics import ERROR, WARN, Diagnostics, Status
 from pypose_ros.endpoints import Endpoints
 from pypose_ros.params import NodeParameters, ParameterError, dump_yaml
+from pypose_ros.torch_core import Channel, TorchCore
 
 BOND_TIMEOUT = 4.0      # s, Nav2's
 
@@ -30,10 +31,12 @@ class LifecycleNode(RclpyLifecycleNode):
     Args:
         name: default node name.
         params: dataclass of the node's parameters, a subclass of CommonParams.
+        core: what it shares with the other nodes of its process; None where it is alone.
     """
 
-    def __init__(self, name: str, params: type[CommonParams], **kwargs):
+    def __init__(self, name: str, params: type[CommonParams], *, core: TorchCore | None = None, **kwargs):
         super().__init__(name, **kwargs)
+        self.core = core
         self.params: CommonParams | None = None
         self.active = False
         self._problem = ''
@@ -78,12 +81,17 @@ class LifecycleNode(RclpyLifecycleNode):
     def watch(self) -> None:
         """Five times a second on the steady clock, while configured."""
 
+    def channel(self, topic: str) -> Channel | None:
+        """The in-process channel beside a topic of ours; None where the node is alone."""
+        return None if self.core is None else self.core.channel(self.resolve_topic_name(topic))
+
     # Transitions.
 
     def on_configure(self, state) -> TransitionCallbackReturn:
         try:
             self.params = self._declared.read()
-            torch.set_num_threads(self.params.num_threads)
+            if self.core is None:
+                torch.set_num_threads(self.params.num_threads)
             self.device, self._device_problem = choose_device(self.params.device)
             if self._device_problem:
                 self.get_logger().warning(self._device_problem)

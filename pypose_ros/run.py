@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -68,6 +68,11 @@ def run(make: Callable, args: list[str] | None = None) -> int:
         make: constructs a LifecycleNode; rclpy is initialized by then.
         args: command line without the program's name, None = the process's own.
     """
+    return run_nodes([make], args)
+
+
+def run_nodes(makers: Sequence[Callable], args: list[str] | None = None) -> int:
+    """As `run`, with several nodes, each in a thread of its own."""
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     except rclpy_implementation.RCLError as error:      # arguments or a parameter file that ROS cannot read
@@ -76,24 +81,32 @@ def run(make: Callable, args: list[str] | None = None) -> int:
     ended = threading.Event()
     for number in SIGNALS:
         signal.signal(number, lambda *_: ended.set())
-    node = make()
+    nodes, spinners = [], []
     try:
-        spinner = Spinner(node, node.get_parameter('executor').value)
-        if (node.get_parameter('autostart').value
-                and node.trigger_configure() == TransitionCallbackReturn.SUCCESS):
-            node.trigger_activate()
+        for make in makers:
+            node = make()
+            nodes.append(node)
+            spinners.append(Spinner(node, node.get_parameter('executor').value))
+            if (node.get_parameter('autostart').value
+                    and node.trigger_configure() == TransitionCallbackReturn.SUCCESS):
+                node.trigger_activate()
         # What is alive now stays: the collector would otherwise walk all of torch's objects in some callback.
         gc.collect()
         gc.freeze()
-        spinner.start()
-        while not ended.wait(0.5) and not spinner.failed.is_set():
+        for spinner in spinners:
+            spinner.start()
+        while not ended.wait(0.5) and not any(spinner.failed.is_set() for spinner in spinners):
             pass
-        spinner.stop()
-        if node.state in ('active', 'inactive', 'unconfigured'):
-            node.trigger_shutdown()     # the transition that says good-bye: outputs off, files saved
-        return 1 if spinner.failed.is_set() else 0
+        failed = any(spinner.failed.is_set() for spinner in spinners)
+        for spinner in spinners:
+            spinner.stop()
+        for node in nodes:
+            if node.state in ('active', 'inactive', 'unconfigured'):
+                node.trigger_shutdown()     # the transition that says good-bye: outputs off, files saved
+        return 1 if failed else 0
     finally:
-        node.destroy_node()
+        for node in nodes:
+            node.destroy_node()
         rclpy.try_shutdown()
         # Ctrl-C reaches a launched node twice, from the terminal and from launch; Python, while it ends,
         # would give the second one back its deadly default.

@@ -12,6 +12,8 @@ from tf2_msgs.msg import TFMessage
 from pypose_core.lie import so3
 from pypose_ros import cdr, convert, qos
 
+REMEMBERED = 400        # stamps of a broadcaster; more than are on their way at once
+
 
 def compose(T_a_b: np.ndarray, T_b_c: np.ndarray) -> np.ndarray:
     """T_a_c of poses (7,) [t, q]."""
@@ -40,11 +42,13 @@ class TransformBroadcaster:
 
     def __init__(self, advertise: Callable, frame_id: str, child_frame_id: str, *, inverted: bool = False):
         self._inverted = inverted
-        frames = (child_frame_id, frame_id) if inverted else (frame_id, child_frame_id)
-        self._write = cdr.TransformWriter(*frames)
+        self.frames = (child_frame_id, frame_id) if inverted else (frame_id, child_frame_id)
+        self._write = cdr.TransformWriter(*self.frames)
         self._publisher = advertise(TFMessage, '/tf', qos.TF)
         self._last = -1
         self.suppressed = 0
+        self.recent: dict[int, None] = {}
+        """The last REMEMBERED stamps that went out, in order."""
 
     def send(self, stamp_ns: int, T_frame_child: np.ndarray) -> bool:
         """Broadcast a pose (7,); False where its stamp is not new."""
@@ -52,6 +56,9 @@ class TransformBroadcaster:
             self.suppressed += 1
             return False
         self._last = stamp_ns
+        self.recent[stamp_ns] = None
+        if len(self.recent) > REMEMBERED:
+            del self.recent[next(iter(self.recent))]
         transform = inverse(T_frame_child) if self._inverted else T_frame_child
         self._publisher.publish(self._write(stamp_ns, transform))
         return True

@@ -1,44 +1,33 @@
 """Notices a second broadcaster of a transform that is ours: two of them make a robot jump to and fro."""
-from collections import deque
 from collections.abc import Callable
 
 from rclpy.serialization import deserialize_message
 from tf2_msgs.msg import TFMessage
 
 from pypose_ros import qos
-
-REMEMBERED = 400        # of our own last stamps; more than are on their way at once
+from pypose_ros.tf import TransformBroadcaster
 
 
 class TransformGuard:
-    """Listens on /tf for parent -> child with stamps that we did not send.
+    """Listens on /tf for a broadcaster's transform with stamps that it did not send.
 
     Args:
         node: asked who publishes on /tf.
         subscribe: makes a subscription from (type, topic, callback, profile, raw).
-        frames: (parent, child).
-        report: called once per second broadcaster with a sentence.
+        report: called once, with a sentence.
+        ours: the broadcaster.
     """
 
-    def __init__(self, node, subscribe: Callable, frames: tuple[str, str], report: Callable[[str], None]):
-        self._node, self._frames, self._report = node, frames, report
-        self._sent: deque[int] = deque(maxlen=REMEMBERED)
-        self._known: set[int] = set()
-        self._child = frames[1].encode() + b'\x00'
+    def __init__(self, node, subscribe: Callable, report: Callable[[str], None], ours: TransformBroadcaster):
+        self._node, self._frames, self._report, self._ours = node, ours.frames, report, ours
+        self._child = ours.frames[1].encode() + b'\x00'
         self.problem = ''
         subscribe(TFMessage, '/tf', self._receive, qos.SENSOR(200), raw=True)
-
-    def sent(self, stamp_ns: int) -> None:
-        """Tell of a transform of our own before it goes out."""
-        if len(self._sent) == self._sent.maxlen:
-            self._known.discard(self._sent[0])
-        self._sent.append(stamp_ns)
-        self._known.add(stamp_ns)
 
     def _receive(self, data: bytes) -> None:
         # One look decides about nearly all: messages without our child frame, and our own (the stamp of a message's
         # first transform stands at byte 8).
-        if not self._known or self._child not in data or self._is_ours(
+        if not self._ours.recent or self._child not in data or self._is_ours(
                 int.from_bytes(data[8:12], 'little', signed=True), int.from_bytes(data[12:16], 'little')):
             return
         for transform in deserialize_message(data, TFMessage).transforms:
@@ -49,7 +38,7 @@ class TransformGuard:
                 self._report(self.problem)
 
     def _is_ours(self, sec: int, nanosec: int) -> bool:
-        return sec * 10 ** 9 + nanosec in self._known
+        return sec * 10 ** 9 + nanosec in self._ours.recent
 
     def _sentence(self) -> str:
         topic = self._node.resolve_topic_name('/tf')

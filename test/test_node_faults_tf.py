@@ -5,6 +5,7 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from tf2_msgs.msg import TFMessage
 
 from pypose_ros import convert, diagnostics
+from pypose_ros.qos import TF
 
 UPRIGHT = np.array([0.1, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0])
 ON_ITS_SIDE = np.array([0.0, 0.0, 0.2, np.sqrt(0.5), 0.0, 0.0, np.sqrt(0.5)])     # 90 degrees about x
@@ -116,3 +117,22 @@ def test_a_correction_whose_transform_never_comes_is_dropped_after_tf_timeout(ri
     assert len(node._patience) == 1
     rig.until(lambda: node.diagnostics.drops['pose: frame'] == 1, 'it is dropped')
     assert not len(node._patience)
+
+
+def test_a_second_broadcaster_of_odom_to_base_is_an_error_that_names_it(rig, capfd):
+    rig.start(init__mode='zero', correction_timeout=1000.0)
+    rig.samples(standing(T0, 1.0))
+    other = rig.node.create_publisher(TFMessage, '/tf', TF)
+    foreign = TFMessage(transforms=[convert.transform_to_msg(T0 + 1, 'odom', 'base_link', UPRIGHT)])
+    rig.until(lambda: other.publish(foreign) or rig.status()['level'] == diagnostics.ERROR, 'the diagnostics')
+    assert '/peer' in rig.status()['message'] and 'publish_tf' in rig.status()['message']
+    assert capfd.readouterr().err.count('broadcasts odom -> base_link too') == 1
+
+
+def test_transforms_of_others_and_our_own_are_no_fault(rig):
+    rig.start(init__mode='zero', correction_timeout=1000.0)
+    other = rig.node.create_publisher(TFMessage, '/tf', TF)
+    other.publish(TFMessage(transforms=[convert.transform_to_msg(T0 + 1, 'odom', 'trailer', UPRIGHT),
+                                        convert.transform_to_msg(T0 + 1, 'base_link', 'wheel', UPRIGHT)]))
+    rig.samples(standing(T0, 2.0))
+    assert rig.status()['level'] == diagnostics.OK and rig.transforms

@@ -23,6 +23,7 @@ from pypose_ros.nodes.imu_preintegration_params import NODE_NAME, ImuPreintegrat
 from pypose_ros.patience import Patience
 from pypose_ros.run import run
 from pypose_ros.srv import Calibrate, SetPose
+from pypose_ros.tf_guard import TransformGuard
 from pypose_ros.worker import Worker
 
 SILENCE = 1.0           # s of the steady clock without an IMU sample until it is said
@@ -51,7 +52,8 @@ class ImuPreintegration(LifecycleNode):
         self._heard, self._silent = time.monotonic(), False
         self._waiting = ''
         self._reported_job = None
-        self._outputs = Outputs(ends, self.params, self.diagnostics)
+        self._outputs = Outputs(ends, self.params, self.diagnostics, self.channel('odometry/imu'))
+        self._guard = TransformGuard(self, ends.subscription, self.get_logger().error, self._outputs.tf)
         self._transforms = tf.TransformListener(
             ends.subscription, warn=lambda sentence: self.diagnostics.warn('tf', sentence)).buffer
         self._frames = Frames(self._transforms, self.params.odom_frame, self.params.base_frame)
@@ -229,6 +231,8 @@ class ImuPreintegration(LifecycleNode):
                 solution = estimator.last_job.solution
                 status.values['solver status'] = 'failed' if solution is None else str(solution.status)
                 status.values['solver iterations'] = 0 if solution is None else solution.iterations
+        if self._guard.problem:
+            status.worsen(diagnostics.ERROR, self._guard.problem)
         status.values['suppressed transforms'] = self._outputs.tf.suppressed
         return status
 

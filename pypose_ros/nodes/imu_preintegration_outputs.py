@@ -11,6 +11,7 @@ from pypose_ros.endpoints import Endpoints
 from pypose_ros.msg import ImuBias, PreintegratedImu
 from pypose_ros.nodes.imu_preintegration_params import ImuPreintegrationParams
 from pypose_ros.tf import TransformBroadcaster
+from pypose_ros.torch_core import Channel
 
 PATH_INTERVAL_NS = 100_000_000
 
@@ -22,10 +23,14 @@ class Outputs:
         endpoints: makes the publishers.
         params: frames and rates; `params` may be replaced while running.
         diagnostics: counts what goes out.
+        channel: for the odometry, to nodes of this process.
     """
 
-    def __init__(self, endpoints: Endpoints, params: ImuPreintegrationParams, diagnostics: Diagnostics):
-        self.params = params
+    def __init__(self, endpoints: Endpoints, params: ImuPreintegrationParams, diagnostics: Diagnostics,
+                 channel: Channel | None = None):
+        self.params, self._channel = params, channel
+        if channel is not None:
+            channel.offered = True
         self._rate = diagnostics.rate('output')
         self._write_odometry = cdr.OdometryWriter(params.odom_frame, params.base_frame)
         self._write_path = cdr.PathWriter(params.odom_frame)
@@ -66,6 +71,8 @@ class Outputs:
         if not self._write_odometry.finite():
             return False
         self._odometry.publish(data)
+        if self._channel is not None and self._channel.heard:
+            self._channel.publish(self._write_odometry.received())
         self._rate.tick()
         if transform and self.params.publish_tf:
             self.tf.send(stamp_ns, output.T_odom_base)

@@ -15,7 +15,7 @@ from sensor_msgs.msg import NavSatFix, NavSatStatus
 from pypose_core.online.back_end import PoseGraphBackEnd
 from pypose_core.online.back_end.geodetic import LocalFrame
 from pypose_core.online.verdict import Verdict
-from pypose_ros import convert, diagnostics, qos, tf
+from pypose_ros import cdr, convert, diagnostics, qos, tf
 from pypose_ros.frames import Frames
 from pypose_ros.intake import Intake, correction_fault
 from pypose_ros.lifecycle import LifecycleNode
@@ -60,8 +60,7 @@ class PoseGraphNode(LifecycleNode):
         self._transforms = tf.TransformListener(
             ends.subscription, warn=lambda sentence: self.diagnostics.warn('tf', sentence)).buffer
         self._frames = Frames(self._transforms, params.map_frame, params.base_frame)
-        self._guard = TransformGuard(self, ends.subscription, (params.map_frame, params.odom_frame),
-                                     self.get_logger().error)
+        self._guard = TransformGuard(self, ends.subscription, self.get_logger().error, self.outputs.tf)
         self._patience = Patience(params.tf_timeout)
         ends.timer(PATIENCE_PERIOD, self._patience.retry)
         ends.timer(1.0 / params.tf_rate, self.broadcast)
@@ -71,7 +70,12 @@ class PoseGraphNode(LifecycleNode):
         ends.subscription(PoseGraphEdge, 'loop_closure', self._on_edge, qos.EVENTS)
         ends.subscription(PoseGraph, 'pose_graph_in', self._on_graph, qos.LATCHED)
         ends.subscription(PoseWithCovarianceStamped, 'pose', self._on_pose, qos.SENSOR(50), raw=True)
-        ends.subscription(Odometry, 'odometry', self._on_odometry, qos.SENSOR(100), raw=True)
+        channel = self.channel('odometry')
+        if channel is not None and channel.offered:
+            rate = self.diagnostics.rate('odometry')
+            ends.listen(channel, lambda message: rate.tick() or self._use_odometry(message))
+        else:
+            ends.subscription(Odometry, 'odometry', self._on_odometry, qos.SENSOR(100), raw=True)
 
     def changed(self, params: PoseGraphParams) -> None:
         self.outputs.params = params
@@ -87,10 +91,12 @@ class PoseGraphNode(LifecycleNode):
     # --- inputs ----------------------------------------------------------------------------------
 
     def _on_odometry(self, data: bytes) -> None:
-        begin = time.perf_counter()
         message = self._read_odometry(data)
-        if message is None:
-            return
+        if message is not None:
+            self._use_odometry(message)
+
+    def _use_odometry(self, message: cdr.Received) -> None:
+        begin = time.perf_counter()
         if message.frame_id.lstrip('/') != self.params.odom_frame:
             self.diagnostics.drop('odometry: frame', f'odometry dropped: it is in frame {message.frame_id!r}, '
                                   f'odom_frame is {self.params.odom_frame!r}')
@@ -187,7 +193,6 @@ class PoseGraphNode(LifecycleNode):
         # A bag without /clock plays in another time than ours: then odometry's is the present.
         if abs(stamp_ns - back_end.stamp_ns) > 10 ** 9:
             stamp_ns = back_end.stamp_ns
-        self._guard.sent(stamp_ns + round(self.params.transform_tolerance * 1e9))
         self.outputs.publish_tf(back_end, stamp_ns)
 
     def watch(self) -> None:

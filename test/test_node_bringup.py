@@ -1,0 +1,95 @@
+"""Several nodes in one process: connected without the middleware, and ended together."""
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from graph_rig import odometry_bytes
+from nav_msgs.msg import Odometry
+from node_rig import IDENTITY, T0, Peer, circle_pose, circling, pose_message, reserved_domain
+
+from pypose_ros import convert, qos
+from pypose_ros.bringup import own_arguments
+from pypose_ros.torch_core import Channel, TorchCore
+
+SCRIPT = Path(__file__).parents[1] / 'scripts' / 'bringup'
+
+
+@pytest.fixture
+def started(tmp_path):
+    """(peer, process, log) of a bringup of both nodes."""
+    with reserved_domain() as domain:
+        peer = Peer(domain)
+        log = tmp_path / 'log'
+        with log.open('w') as out:
+            process = subprocess.Popen(
+                [sys.executable, SCRIPT, '--nodes', 'imu_preintegration,pose_graph', '--ros-args',
+                 '-p', f'imu_preintegration:extrinsic_imu_to_base:={list(IDENTITY)}',
+                 '-p', 'imu_preintegration:init.mode:=pose', '-p', 'pose_graph:keyframe.distance:=0.2'],
+                stdout=out, stderr=out, env=os.environ | {'ROS_DOMAIN_ID': str(domain)})
+        yield peer, process, log
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        peer.close()
+
+
+def test_the_graph_takes_the_odometry_of_its_neighbour_and_a_signal_ends_both(started):
+    peer, process, log = started
+    corrected = []
+    peer.node.create_subscription(Odometry, 'odometry/corrected', corrected.append, qos.SENSOR(5000))
+    peer.until(lambda: peer.imu.get_subscription_count() and peer.pose.get_subscription_count(), 'the nodes appear', 60)
+    for k, sample in enumerate(circling(T0, 4.0)):
+        peer.imu.publish(sample.serialized())
+        if k % 20 == 0:
+            peer.pose.publish(pose_message(sample.stamp_ns, circle_pose(T0, sample.stamp_ns)))
+        peer.spin(0.002)
+    peer.until(lambda: len(corrected) > 300, 'odometry in the map')
+    assert peer.node.count_subscribers('/odometry') == 1        # imu_preintegration's own corrections
+    # Nobody but this test's own peer hears odometry/imu through DDS: the neighbour got it directly.
+    assert peer.node.count_subscribers('/odometry/imu') == 1
+    stamp = convert.stamp_from_msg(corrected[-1].header.stamp)
+    found = convert.pose_from_msg(corrected[-1].pose.pose)
+    np.testing.assert_allclose(found[:3], circle_pose(T0, stamp)[:3], atol=0.05)
+    assert {t.header.frame_id for t in peer.transforms} == {'map', 'odom'}
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 0
+    text = log.read_text()
+    assert 'Traceback' not in text and text.count('inactive') == 2
+
+
+def test_a_name_that_is_no_node_is_refused_with_the_ones_there_are():
+    done = subprocess.run([sys.executable, SCRIPT, '--nodes', 'imu_preintegration,teleporter'], capture_output=True,
+                          text=True, timeout=60)
+    assert done.returncode == 2 and 'teleporter' in done.stderr and 'pose_graph' in done.stderr
+
+
+def test_a_remapping_of_the_user_goes_before_the_connection():
+    names = ['imu_preintegration', 'pose_graph']
+    own = ['--ros-args', '-r', 'odometry:=odometry/imu', '-r', 'pose:=map_pose']
+    assert own_arguments('pose_graph', names, []) == own
+    assert own_arguments('pose_graph', names, ['-r', 'pose_graph:odometry:=/wheels']) == [own[0], *own[3:]]
+    assert own_arguments('pose_graph', ['pose_graph'], []) == []
+
+
+def test_a_channel_hands_over_in_the_listeners_thread_until_it_stops():
+    posted, got = [], []
+    channel = Channel()
+    stop = channel.subscribe(posted.append, got.append)
+    channel.publish('a')
+    assert not got and len(posted) == 1
+    posted[0]()
+    stop()
+    channel.publish('b')
+    assert got == ['a'] and len(posted) == 1 and not channel.heard
+    core = TorchCore('cpu')
+    assert core.channel('/x') is core.channel('/x') is not core.channel('/y')
+
+
+def test_without_a_neighbour_the_graph_listens_to_the_middleware(graph_rig):
+    node = graph_rig.start()
+    graph_rig.odom.publish(odometry_bytes(T0, IDENTITY))
+    graph_rig.until(lambda: len(node.back_end.keyframes) == 1, 'a keyframe')
