@@ -4,6 +4,9 @@ from .control.mpc import MPC
 from .dynamics.linear import LTI, LTV
 from .dynamics.nonlinear import NLS
 from .dynamics.system import System
+from .filter.ekf import EKF
+from .filter.pf import PF
+from .filter.ukf import UKF
 from .inertial.imu_preintegrator import IMUPreintegrator
 
-__all__ = ['LQR', 'LTI', 'LTV', 'MPC', 'NLS', 'IMUPreintegrator', 'System']
+__all__ = ['EKF', 'LQR', 'LTI', 'LTV', 'MPC', 'NLS', 'PF', 'UKF', 'IMUPreintegrator', 'System']

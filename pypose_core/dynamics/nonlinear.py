@@ -41,16 +41,13 @@ class NLS(System):
         self._linear_f = self._linear_g = None
         return self
 
-    def linearize_transition(self, state: Tensor, input: Tensor, t, *, stages: bool = False,
-                             create_graph: bool = False) -> tuple[Tensor, Tensor, Tensor]:
-        """f, ∂f/∂x, ∂f/∂u at the given rows; see linearize.jacobians."""
-        return jacobians(self.state_transition, self._forms_f, state, input, t, stages=stages,
-                         create_graph=create_graph)
+    def linearize_transition(self, state: Tensor, input: Tensor, t, **options) -> tuple[Tensor, Tensor, Tensor]:
+        """f, ∂f/∂x, ∂f/∂u at the given rows; options and shapes as in linearize.jacobians."""
+        return jacobians(self.state_transition, self._forms_f, state, input, t, **options)
 
-    def linearize_observation(self, state: Tensor, input: Tensor, t, *, stages: bool = False,
-                              create_graph: bool = False) -> tuple[Tensor, Tensor, Tensor]:
-        """g, ∂g/∂x, ∂g/∂u at the given rows; see linearize.jacobians."""
-        return jacobians(self.observation, self._forms_g, state, input, t, stages=stages, create_graph=create_graph)
+    def linearize_observation(self, state: Tensor, input: Tensor, t, **options) -> tuple[Tensor, Tensor, Tensor]:
+        """g, ∂g/∂x, ∂g/∂u at the given rows; options and shapes as in linearize.jacobians."""
+        return jacobians(self.observation, self._forms_g, state, input, t, **options)
 
     def _wants_graph(self) -> bool:
         return torch.is_grad_enabled() and (self._ref_state.requires_grad or self._ref_input.requires_grad
