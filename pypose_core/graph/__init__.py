@@ -21,6 +21,8 @@ from .g2o import G2oError, G2oFile, read_g2o, write_g2o
 from .gauss_newton import GaussNewton
 from .gnc import GncResult, solve_robustly
 from .groups import NAV_STATE, SE2, SE3, SIM3, Euclidean, Group
+from .incremental import IncrementalGraph
+from .incremental_result import IncrementalConfig, IncrementalStats, IncrementalStatus, IncrementalUpdate
 from .kernels import RobustKernel
 from .layer import SolverLayer
 from .levenberg_marquardt import LevenbergMarquardt
@@ -30,6 +32,7 @@ from .result import GraphResult, GraphStats, GraphStatus
 
 __all__ = ['NAV_STATE', 'SE2', 'SE3', 'SIM3', 'BalReprojection', 'Bearing', 'Between', 'Dogleg', 'Euclidean',
            'FactorGraph', 'Factors', 'G2oError', 'G2oFile', 'GaussNewton', 'GncResult', 'Gnss', 'GraphFileError',
-           'GraphResult', 'GraphStats', 'GraphStatus', 'Group', 'Imu', 'Landmark', 'LevenbergMarquardt', 'Marginals',
+           'GraphResult', 'GraphStats', 'GraphStatus', 'Group', 'Imu', 'IncrementalConfig', 'IncrementalGraph',
+           'IncrementalStats', 'IncrementalStatus', 'IncrementalUpdate', 'Landmark', 'LevenbergMarquardt', 'Marginals',
            'Prior', 'Range', 'Reprojection', 'Residual', 'RobustKernel', 'SolverLayer', 'chordal_initialization',
            'odometry_initialization', 'read_bal', 'read_g2o', 'solve_robustly', 'write_bal', 'write_g2o']

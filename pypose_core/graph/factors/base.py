@@ -2,6 +2,7 @@
 
 A factor with residual r and information Omega costs rho(weight r' Omega r), rho its robust kernel.
 """
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -61,12 +62,12 @@ class Factors(ABC):
         self.unit_information = False
 
     def _refuse_loops(self) -> None:
-        for name in set(self.variables):
-            same = [k for k, other in enumerate(self.variables) if other == name]
-            rows = self.index[:, same].sort(1).values
-            loops = (rows[:, 1:] == rows[:, :-1]).any(1)
-            if bool(loops.any()):
-                raise ValueError(f'factor {int(loops.nonzero()[0])} connects a variable with itself')
+        for b, name in enumerate(self.variables):
+            for a in range(b):
+                if self.variables[a] == name:
+                    loops = self.index[:, a] == self.index[:, b]
+                    if bool(loops.any()):
+                        raise ValueError(f'factor {int(loops.nonzero()[0])} connects a variable with itself')
 
     def __len__(self) -> int:
         return len(self.index)
@@ -169,14 +170,28 @@ class Factors(ABC):
 
     def linearize(self, values: dict[str, Tensor], places: Places | None, H: Tensor, g: Tensor) -> tuple[float, float]:
         """(cost, chi2) at the values; adds J' Omega J to H and J' Omega r to g unless `places` is None."""
-        x = self.at(values)
-        with torch.no_grad():
-            r, J = (self.residual(x, self.data), None) if places is None else self.jacobians(x, self.data)
-            J = None if J is None else torch.cat(J, -1)
-            if not self.unit_information:
-                r = (self.root @ r[..., None])[..., 0]
-                J = None if J is None else self.root @ J
-        return assemble(self, r.contiguous(), None if J is None else J.contiguous(), places, H, g)
+        r, J = self.whitened(self.at(values), jacobian=places is not None)
+        return assemble(self, r, J, places, H, g)
+
+    @torch.no_grad()
+    def whitened(self, x: Sequence[Tensor], *, jacobian: bool) -> tuple[Tensor, Tensor | None]:
+        """S r (M, e), and S J (M, e, sum of the dofs) where it is wanted, at variables x (M, storage) each."""
+        r, J = self.jacobians(x, self.data) if jacobian else (self.residual(x, self.data), None)
+        J = None if J is None else torch.cat(J, -1)
+        if not self.unit_information:
+            r = (self.root @ r[..., None])[..., 0]
+            J = None if J is None else self.root @ J
+        return r.contiguous(), None if J is None else J.contiguous()
+
+    def select(self, rows: Tensor) -> 'Factors':
+        """Some of the factors; for factors that `check` has seen."""
+        part = copy.copy(self)
+        part.index, part.information = self.index[rows], self.information[rows]
+        part.data = {name: x[rows] for name, x in self.data.items()}
+        part.weight = None if self.weight is None else self.weight[rows]
+        part._root = None if self._root is None else self._root[rows]
+        part._given = (None, None) if self.unit_information else (part.information, None)
+        return part
 
     def squared(self, values: dict[str, Tensor]) -> Tensor:
         """(M,) r' Omega r of each factor."""
