@@ -14,7 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .factors import Factors
+from .factors import EMPTY, Between, Factors, Prior
+from .groups import SE3
+from .kernels import RobustKernel
 from .problem import Problem, Values
 
 
@@ -46,33 +48,47 @@ def with_inputs(factors: Factors, inputs: Sequence[Input]) -> tuple[dict[str, Te
             own.get('information', factors.information), own.get('weight', factors.weight))
 
 
-class Curvature:
-    """The exact Hessian of half the cost at some values, and the derivative of its gradient by the inputs.
+class _Bent:
+    """Curvature of one batch of SE3 factors without kernel, in closed form."""
 
-    Args:
-        problem: of the graph.
-        values: where.
-        inputs: detached from what they were made of.
-    """
+    def __init__(self, problem: Problem, values: Values, factors: Factors):
+        self.factors = factors
+        self._handle = torch.ops.pypose.graph_curvature_create(
+            values[factors.variables[0]], factors.index, factors.measured, factors.information,
+            EMPTY if factors.weight is None else factors.weight, problem.column[factors.variables[0]])
 
-    def __init__(self, problem: Problem, values: Values, inputs: Sequence[Input]):
-        self.problem = problem
-        self.inputs = [Input(one.factors, one.name, one.value.detach().requires_grad_()) for one in inputs]
+    @staticmethod
+    def knows(factors: Factors) -> bool:
+        return isinstance(factors, Between | Prior) and factors.groups[0] is SE3 and factors.kernel is RobustKernel.NONE
+
+    def add_multiplied(self, v: Tensor, out: Tensor) -> None:
+        torch.ops.pypose.graph_curvature_multiply(self._handle, v, out)
+
+    def by_inputs(self, v: Tensor) -> dict[str, Tensor]:
+        return dict(zip(('measured', 'information', 'weight'),
+                        torch.ops.pypose.graph_curvature_by_inputs(self._handle, v)))
+
+
+class _Taped:
+    """Curvature of any batches, by differentiating their cost twice."""
+
+    def __init__(self, problem: Problem, values: Values, batches: Sequence[Factors], inputs: Sequence[Input]):
+        self._problem = problem
         with torch.enable_grad():
             self._steps = {name: torch.zeros(len(X), problem.groups[name].dof, dtype=torch.float64, requires_grad=True)
                            for name, X in values.items()}
             moved = {name: problem.groups[name].retract(values[name], d) for name, d in self._steps.items()}
             cost = torch.zeros((), dtype=torch.float64)
-            for factors in problem.factors:
-                data, information, weight = with_inputs(factors, self.inputs)
+            for factors in batches:
+                data, information, weight = with_inputs(factors, inputs)
                 r = factors.residual(factors.at(moved), data)
                 cost = cost + half_costs(factors, r, information, weight).sum()
             self._gradients = torch.autograd.grad(cost, tuple(self._steps.values()), create_graph=True,
                                                   materialize_grads=True)
 
-    def _along(self, v: Tensor, by: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    def along(self, v: Tensor, by: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """The derivative of v' g."""
-        parts = self.problem.split(v)
+        parts = self._problem.split(v)
         pairs = [(g, parts[name]) for name, g in zip(self._steps, self._gradients) if g.requires_grad]
         if not pairs or not by:
             return tuple(torch.zeros_like(x) for x in by)
@@ -80,12 +96,39 @@ class Curvature:
                                    materialize_grads=True)
 
     def multiply(self, v: Tensor) -> Tensor:
+        return self._problem.join(dict(zip(self._steps, self.along(v, tuple(self._steps.values())))))
+
+
+class Curvature:
+    """The exact Hessian of half the cost at some values, and the derivative of its gradient by the inputs.
+
+    Args:
+        problem: of the graph; its factors have the inputs.
+        values: where, a minimum: else H is that of the cost along straight perturbations only for some factors.
+        inputs: whatever they were made of is not looked at.
+    """
+
+    def __init__(self, problem: Problem, values: Values, inputs: Sequence[Input]):
+        self.problem = problem
+        self.inputs = [Input(one.factors, one.name, one.value.detach().requires_grad_()) for one in inputs]
+        self._bent = [_Bent(problem, values, factors) for factors in problem.factors if _Bent.knows(factors)]
+        rest = [factors for factors in problem.factors if not _Bent.knows(factors)]
+        self._taped = _Taped(problem, values, rest, self.inputs) if rest else None
+
+    def multiply(self, v: Tensor) -> Tensor:
         """H v (dimension,)."""
-        return self.problem.join(dict(zip(self._steps, self._along(v, tuple(self._steps.values())))))
+        out = torch.zeros_like(v) if self._taped is None else self._taped.multiply(v)
+        for bent in self._bent:
+            bent.add_multiplied(v, out)
+        return out
 
     def by_inputs(self, v: Tensor) -> tuple[Tensor, ...]:
         """d(v' g)/d of each input."""
-        return self._along(v, [one.value for one in self.inputs])
+        native = {id(bent.factors): bent.by_inputs(v) for bent in self._bent}
+        taped = [one.value for one in self.inputs if id(one.factors) not in native]
+        rest = iter(self._taped.along(v, taped) if taped else ())
+        return tuple(native[id(one.factors)][one.slot] if id(one.factors) in native else next(rest)
+                     for one in self.inputs)
 
 
 @dataclass(frozen=True)
@@ -100,13 +143,16 @@ class AdjointSolution:
     """Factorizations that were needed since the cached one did not do."""
 
 
-def solve_adjoint(curvature: Curvature, values: Values, b: Tensor, *, tolerance: float = 1e-10,
+def solve_adjoint(curvature: Curvature, values: Values, b: Tensor, *, tolerance: float = 1e-6,
                   max_solves: int = 100, patience: int = 12) -> AdjointSolution:
     """H v = b by conjugate gradients, preconditioned by the factor that problem.solver holds.
 
+    The steps are orthogonal in the norm of H, so what they add to |v|^2 falls by about one ratio: the next one's share
+    is foretold, which saves the substitution that would measure it.
+
     Args:
         values: where H was taken.
-        tolerance: of |b - H v| / |b|, in the norm of the preconditioner's inverse.
+        tolerance: of v, relative, in the norm of H.
         max_solves: limit.
         patience: solves after which the Gauss-Newton matrix is factorized anew, at `values`.
 
@@ -115,16 +161,14 @@ def solve_adjoint(curvature: Curvature, values: Values, b: Tensor, *, tolerance:
     """
     problem = curvature.problem
     v, residual, factorizations, solves = torch.zeros_like(b), b.clone(), 0, 0
-    while True:
-        z = problem.solver.solve(residual)
-        solves += 1
-        rz = float(residual @ z)
-        if solves == 1:
-            start = rz
-        if rz <= tolerance ** 2 * start:
-            return AdjointSolution(v, solves, factorizations)
-        d, begun = z, solves
+    size = 0.0
+    while solves < max_solves and bool(residual.any()):
+        d, rz, last, begun = None, 0.0, 0.0, solves
         while solves < max_solves and (factorizations or solves - begun < patience):
+            z = problem.solver.solve(residual)
+            solves += 1
+            before, rz = rz, float(residual @ z)
+            d = z if d is None else z + (rz / before) * d
             Hd = curvature.multiply(d)
             bend = float(d @ Hd)
             if not bend > 0:
@@ -132,12 +176,11 @@ def solve_adjoint(curvature: Curvature, values: Values, b: Tensor, *, tolerance:
                     'the Hessian at the solution is not positive definite: there is no implicit gradient')
             v = v + (rz / bend) * d
             residual = residual - (rz / bend) * Hd
-            z = problem.solver.solve(residual)
-            solves += 1
-            before, rz = rz, float(residual @ z)
-            if rz <= tolerance ** 2 * start:
+            share = rz * rz / bend
+            size += share
+            if share == 0 or (last > 0 and share * min(1.0, share / last) <= tolerance ** 2 * size):
                 return AdjointSolution(v, solves, factorizations)
-            d = z + (rz / before) * d
+            last = share
         if factorizations:
             raise torch.linalg.LinAlgError(f'the adjoint system was not solved in {solves} back-substitutions')
         failed = problem.solver.try_factorize(problem.linearize(values)[2])
@@ -145,4 +188,4 @@ def solve_adjoint(curvature: Curvature, values: Values, b: Tensor, *, tolerance:
         if failed >= 0:
             raise torch.linalg.LinAlgError('the factors leave a variable undetermined, and there is no implicit '
                                            f'gradient: {problem.variable(failed)}')
-        start = min(start, float(b @ problem.solver.solve(b)))
+    return AdjointSolution(v, solves, factorizations)

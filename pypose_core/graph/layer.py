@@ -7,11 +7,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from pypose_core.lie import so3
 from pypose_core.optim.layer import DifferentiableSolver
 
 from .curvature import Curvature, Input, solve_adjoint
 from .factor_graph import FactorGraph
 from .factors import Factors
+from .groups import SE3, Group
 from .levenberg_marquardt import LevenbergMarquardt
 from .problem import Problem, Values
 from .result import GraphResult
@@ -37,6 +39,7 @@ class SolverLayer(DifferentiableSolver):
             'truncated': as many from the solution, which counts as a constant.
         steps, damping: of the last two; damping is relative to the diagonal.
         solver: finds the solution, for 'implicit' and 'truncated'; LevenbergMarquardt() by default.
+        tolerance: of the adjoint system's residual, for 'implicit': about the relative error of the gradient.
 
     `result` holds the GraphResult of the last call (None for 'unroll'), `adjoint` the AdjointSolution of the last
     implicit backward. Gradients come once: second derivatives are not there.
@@ -45,9 +48,10 @@ class SolverLayer(DifferentiableSolver):
     """
 
     def __init__(self, graph: FactorGraph, inputs: Sequence[tuple[Factors, str]], *, gradient: str = 'implicit',
-                 steps: int = 5, damping: float = 1e-9, solver: LevenbergMarquardt | None = None):
+                 steps: int = 5, damping: float = 1e-9, solver: LevenbergMarquardt | None = None,
+                 tolerance: float = 1e-6):
         super().__init__(gradient, steps, damping)
-        self.graph, self.inputs, self.solver = graph, list(inputs), solver
+        self.graph, self.inputs, self.solver, self.tolerance = graph, list(inputs), solver, tolerance
         for factors, _ in self.inputs:
             if not any(factors is other for other in graph.factors):
                 raise ValueError('an input belongs to factors that are not in the graph')
@@ -109,15 +113,19 @@ class _Implicit(torch.autograd.Function):
     def backward(ctx, *gradients: Tensor):
         problem, values = ctx.problem, ctx.values
         inputs = [Input(*place, x) for place, x in zip(ctx.places, ctx.saved_tensors)]
-        install(inputs)
-        b = problem.join({name: _by_step(problem, name, X, l) for (name, X), l in zip(values.items(), gradients)})
+        install(inputs, known=True)
+        b = problem.join({name: _by_step(problem.groups[name], X, gradient)
+                          for (name, X), gradient in zip(values.items(), gradients)})
         curvature = Curvature(problem, values, inputs)
-        ctx.layer.adjoint = solve_adjoint(curvature, values, -b)
+        ctx.layer.adjoint = solve_adjoint(curvature, values, -b, tolerance=ctx.layer.tolerance)
         return None, None, None, None, *curvature.by_inputs(ctx.layer.adjoint.value)
 
 
-def _by_step(problem: Problem, name: str, X: Tensor, gradient: Tensor) -> Tensor:
+def _by_step(group: Group, X: Tensor, gradient: Tensor) -> Tensor:
     """(N, dof) gradient by a perturbation of X, from that by its storage."""
+    if group is SE3:
+        inverse = so3.inv(X[:, 3:])
+        return torch.cat([so3.act(inverse, gradient[:, :3]), so3.mul(inverse, gradient[:, 3:])[:, :3] / 2], 1)
     with torch.enable_grad():
-        d = torch.zeros(len(X), problem.groups[name].dof, dtype=torch.float64, requires_grad=True)
-        return torch.autograd.grad(problem.groups[name].retract(X, d), d, gradient)[0]
+        d = torch.zeros(len(X), group.dof, dtype=torch.float64, requires_grad=True)
+        return torch.autograd.grad(group.retract(X, d), d, gradient)[0]

@@ -19,7 +19,7 @@ class _Step(torch.autograd.Function):
     def forward(ctx, problem: Problem, names: tuple[str, ...], inputs: tuple[Input, ...], damping: float,
                 *tensors: Tensor) -> Tensor:
         values = dict(zip(names, (x.detach() for x in tensors)))
-        install(inputs)
+        install(inputs, known=True)
         step = _solve(problem, values, damping, None)
         ctx.problem, ctx.names, ctx.damping = problem, names, damping
         ctx.places = [(one.factors, one.name) for one in inputs]
@@ -34,7 +34,7 @@ class _Step(torch.autograd.Function):
         tensors = [x.detach().requires_grad_() for x in tensors]
         values = dict(zip(ctx.names, tensors))
         inputs = [Input(*place, x) for place, x in zip(ctx.places, tensors[count:])]
-        install(inputs)
+        install(inputs, known=True)
         u = _solve(problem, {name: x.detach() for name, x in values.items()}, ctx.damping, gradient)
         with torch.enable_grad():
             total = _first_order(problem, values, inputs, ctx.damping, problem.split(u), problem.split(step))
@@ -42,10 +42,10 @@ class _Step(torch.autograd.Function):
         return None, None, None, None, *out
 
 
-def install(inputs: Sequence[Input]) -> None:
-    """Put the inputs into their factors."""
+def install(inputs: Sequence[Input], *, known: bool = False) -> None:
+    """Put the inputs into their factors, again where they are known."""
     for one in inputs:
-        one.factors.take(one.slot, one.value)
+        one.factors.take(one.slot, one.value, known=known)
 
 
 def _solve(problem: Problem, values: Values, damping: float, gradient: Tensor | None) -> Tensor:

@@ -57,26 +57,27 @@ struct Se3 {
 
   // J (6x6): Log(E Exp(d)) = r + J d, r = Log(E): the inverse right Jacobian [[A, -A Q A], [0, A]].
   // Source: Barfoot, State Estimation for Robotics, (7.86) at -r, in Stumpff coefficients.
-  static void right_jacobian(const double* E, const double* r, double* J) {
-    const double *rho = r, *phi = r + 3;
-    const Stumpff<double> s = stumpff(dot3(phi, phi));
-    double A[9], P[9], H[9], PH[9], HP[9], HPH[9], HHP[9], PHH[9], T[9], Q[9];
-    hat_polynomial(1.0, 0.5, so3_jinv_coefficient(s), phi, A);
+  template <typename T>
+  static void right_jacobian(const T* /* E */, const T* r, T* J) {
+    const T *rho = r, *phi = r + 3;
+    const Stumpff<T> s = stumpff(dot3(phi, phi));
+    T A[9], P[9], H[9], PH[9], HP[9], HPH[9], HHP[9], PHH[9], B[9], Q[9];
+    hat_polynomial(T(1), T(0.5), so3_jinv_coefficient(s), phi, A);
     hat(rho, P);
     hat(phi, H);
     mul3(P, H, PH), mul3(H, P, HP), mul3(HP, H, HPH), mul3(H, HP, HHP), mul3(PH, H, PHH);
-    const double c = 0.5 * (s.c4 - 3 * s.c5);
-    double HPHH[9], HHPH[9];
+    const T c = T(0.5) * (s.c4 - T(3) * s.c5);
+    T HPHH[9], HHPH[9];
     mul3(HPH, H, HPHH), mul3(HHP, H, HHPH);
     for (int k = 0; k < 9; ++k)   // terms of odd degree change sign at -r
-      Q[k] = -0.5 * P[k] + s.c3 * (HP[k] + PH[k] - HPH[k]) - s.c4 * (HHP[k] + PHH[k] - 3 * HPH[k]) +
+      Q[k] = T(-0.5) * P[k] + s.c3 * (HP[k] + PH[k] - HPH[k]) - s.c4 * (HHP[k] + PHH[k] - T(3) * HPH[k]) +
              c * (HPHH[k] + HHPH[k]);
-    mul3(A, Q, T), mul3(T, A, Q, -1.0);
+    mul3(A, Q, B), mul3(B, A, Q, T(-1));
     for (int i = 0; i < 3; ++i)
       for (int j = 0; j < 3; ++j) {
         J[6 * i + j] = J[6 * (i + 3) + j + 3] = A[3 * i + j];
         J[6 * i + j + 3] = Q[3 * i + j];
-        J[6 * (i + 3) + j] = 0;
+        J[6 * (i + 3) + j] = T(0);
       }
   }
 

@@ -97,13 +97,13 @@ class Factors(ABC):
             self.unit_information = True
             self.information = torch.eye(size, dtype=torch.float64).expand(len(self), size, size).contiguous()
 
-    def set_information(self, information: Tensor) -> None:
+    def set_information(self, information: Tensor, *, known: bool = False) -> None:
         """Take (M, e, e) as the information.
 
         Raises:
             ValueError: it is not symmetric positive semidefinite.
         """
-        bad = torch.ops.pypose.graph_first_indefinite(information)
+        bad = -1 if known else torch.ops.pypose.graph_first_indefinite(information)
         if bad >= 0:
             raise ValueError(f'the information of factor {bad} is not symmetric positive semidefinite')
         self.information, self._root, self.unit_information = information, None, False
@@ -127,13 +127,13 @@ class Factors(ABC):
             raise ValueError(f'{name} must have shape {(len(self), *shapes[name])}, got {tuple(x.shape)}') from None
         return x.mT @ x if name == 'sqrt_information' else x
 
-    def take(self, name: str, x: Tensor) -> None:
-        """Use x, as `expanded` gives it, from now on."""
+    def take(self, name: str, x: Tensor, *, known: bool = False) -> None:
+        """Use x, as `expanded` gives it, from now on; a known one was taken before and is not looked at again."""
         x = x.detach().contiguous()
         if name == 'weight':
             self.weight = x
         elif name in ('information', 'sqrt_information'):
-            self.set_information(x)
+            self.set_information(x, known=known)
         else:
             self.data[name] = x
 
