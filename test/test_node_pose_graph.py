@@ -9,6 +9,7 @@ from std_srvs.srv import SetBool, Trigger
 from tf2_msgs.msg import TFMessage
 
 from pypose_core.online.back_end import PoseGraphBackEnd
+from pypose_core.online.back_end.incremental_job import IncrementalJob
 from pypose_core.online.correction import compose, inverse
 from pypose_ros import convert, diagnostics, qos
 from pypose_ros.msg import PoseGraph
@@ -182,8 +183,11 @@ def test_a_failed_solve_keeps_the_estimate_and_the_node_alive(graph_rig, monkeyp
     rig = graph_rig
     node = rig.start(**FAST)
     drive(rig)
-    from pypose_core.online.back_end.solve_job import SolveJob
-    monkeypatch.setattr(SolveJob, '_run', lambda self, start: (_ for _ in ()).throw(RuntimeError('out of luck')))
+
+    def fail(self, start):
+        raise RuntimeError('out of luck')
+
+    monkeypatch.setattr(IncrementalJob, 'solve', fail)
     before = node.back_end.keyframes['pose'].copy()
     send_loops(rig)
     rig.until(lambda: rig.stats and not rig.stats[-1].success, 'the failure is told')

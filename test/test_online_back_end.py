@@ -22,8 +22,8 @@ def drive(back_end: PoseGraphBackEnd, world, *, solve: bool = True, begin: int =
         back_end.add_odometry(int(world.stamps_ns[step]), world.odometry[step])
         if step in closes:
             back_end.add_edge(loop(world, closes[step]))
-        if solve and back_end.begin_solve() is not None:
-            back_end._job.run()
+        if solve and (job := back_end.begin_solve()) is not None:
+            job.run()
             back_end.poll()
 
 
@@ -185,8 +185,8 @@ def test_an_answer_that_comes_late_moves_what_came_meanwhile_with_it():
     back_end = PoseGraphBackEnd(CONFIG)
     drive(back_end, world, solve=False, end=250)
     job = back_end.begin_solve()
+    known = len(back_end.keyframes)
     drive(back_end, world, solve=False, begin=250, end=330)
-    known = len(job.poses)
     assert len(back_end.keyframes) > known
     job.run()
     back_end.poll()
@@ -324,3 +324,20 @@ def test_memory_is_linear_and_max_nodes_holds():
     assert len(back_end.keyframes) == 50
     np.testing.assert_allclose(back_end.T_map_base[0], 7.9)         # the pose goes on all the same
     assert sum('max_nodes' in sentence for _, sentence in back_end.take_messages()) == 1
+
+
+def test_a_loop_that_cannot_be_solved_with_is_left_out_and_the_rest_goes_on(monkeypatch):
+    world = patrol(SMALL)
+    back_end = PoseGraphBackEnd(CONFIG)
+    drive(back_end, world, end=300)
+    back_end.take_events()
+    back_end.add_edge(EdgeInput(world.loops[0], world.loop_information, from_id=0, to_id=50))
+    job = back_end.begin_solve()
+    monkeypatch.setattr(job.solver, 'advance', lambda *a, **k: (None, 'the factors are no good'))
+    job.run()
+    back_end.poll()
+    monkeypatch.undo()
+    event, = back_end.take_events()
+    assert not event.accepted and 'no good' in event.reason and back_end.edges['rejected'][-1]
+    drive(back_end, world, begin=300)
+    assert error(back_end, world) < 0.5 and back_end.last_job.problem == ''

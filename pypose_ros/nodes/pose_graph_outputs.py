@@ -2,10 +2,12 @@
 import time
 
 import numpy as np
+import torch
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry, Path
 from visualization_msgs.msg import MarkerArray
 
+from pypose_core.graph import SE3, Between
 from pypose_core.online.back_end import EdgeKind, LoopEvent, PoseGraphBackEnd, SolveJob
 from pypose_ros import cdr, cdr_arrays, convert, qos
 from pypose_ros.diagnostics import Diagnostics
@@ -14,6 +16,7 @@ from pypose_ros.msg import LoopClosureEvent, PoseGraph, SolveStats
 from pypose_ros.nodes.pose_graph_params import PoseGraphParams
 from pypose_ros.tf import TransformBroadcaster
 
+PUBLISHING_SHARE = 0.05     # of the time, at most, goes into large messages
 GREY, BLUE, GREEN, RED = (0.6, 0.6, 0.6, 1.0), (0.2, 0.5, 1.0, 1.0), (0.1, 0.8, 0.2, 1.0), (0.9, 0.1, 0.1, 0.8)
 
 
@@ -29,6 +32,7 @@ class GraphMessages:
         self._sources = list(back_end.sources)
 
     def run(self) -> None:
+        begin = time.perf_counter()
         out, frame = self._outputs, self._outputs.params.map_frame
         if out.markers.get_subscription_count():
             out.markers.publish(cdr_arrays.markers(self._stamp_ns, frame, self._layers()))
@@ -36,9 +40,15 @@ class GraphMessages:
         out.path.publish(cdr_arrays.path(self._stamp_ns, frame, self._stamps, self._poses))
         out.graph.publish(cdr_arrays.pose_graph(
             self._stamp_ns, frame, self._revision, (self._ids, self._stamps, self._poses), self._rows()))
+        out.took = time.perf_counter() - begin
 
     def _rows(self) -> list[tuple]:
         e = self._edges
+        if len(e['kind']):
+            factors = Between('pose', *(torch.from_numpy(e[name]) for name in ('ends', 'measured')),
+                              information=torch.from_numpy(e['information']))
+            factors.check({'pose': SE3})
+            e['chi2'] = factors.squared({'pose': torch.from_numpy(self._poses)}).numpy()
         ids, stamps = self._ids[e['ends']].tolist(), self._stamps[e['ends']].tolist()
         columns = zip(e['kind'].tolist(), ids, stamps, e['measured'].tolist(),
                       e['information'].reshape(-1, 36).tolist(), e['rejected'].tolist(), e['chi2'].tolist(),
@@ -79,6 +89,8 @@ class PoseGraphOutputs:
         self.tf = TransformBroadcaster(advertise, params.map_frame, params.odom_frame)
         self._write_odometry = cdr.OdometryWriter(params.map_frame, params.base_frame)
         self._published, self._published_revision, self._published_nodes = -1e9, -1, 0
+        self.took = 0.0
+        """s that the last large messages took."""
         self.restart()
 
     def restart(self) -> None:
@@ -118,7 +130,7 @@ class PoseGraphOutputs:
         solution = job.solution
         stats = SolveStats(header=convert.header(stamp_ns, self.params.map_frame), success=solution is not None,
                            status=job.problem or solution.status, solve_time=job.duration,
-                           variables=len(job.poses), factors=len(job.edges['kind']) + len(job.priors['kind']))
+                           variables=job.size[0], factors=job.size[1])
         if solution is not None:
             stats.iterations, stats.cost_initial = solution.iterations, solution.cost_initial
             stats.cost_final = solution.cost_final
@@ -130,10 +142,13 @@ class PoseGraphOutputs:
             accepted=event.accepted, reason=event.reason, chi2=event.chi2))
 
     def graph_messages(self, back_end: PoseGraphBackEnd) -> GraphMessages | None:
-        """A job for the worker, where there is something new and the last one is `publish_period` ago."""
+        """A job for the worker, where there is something new, somebody who listens, and the last one is
+        `publish_period` ago, or longer where the messages are so large that making them would take up much time."""
         new = back_end.revision != self._published_revision or len(back_end.keyframes) != self._published_nodes
-        now = time.monotonic()
-        if not new or not len(back_end.keyframes) or now - self._published < self.params.publish_period:
+        now, period = time.monotonic(), max(self.params.publish_period, self.took / PUBLISHING_SHARE)
+        if not new or not len(back_end.keyframes) or now - self._published < period:
+            return None
+        if not any(publisher.get_subscription_count() for publisher in (self.graph, self.path, self.markers)):
             return None
         self._published, self._published_revision = now, back_end.revision
         self._published_nodes = len(back_end.keyframes)

@@ -8,20 +8,21 @@ from numpy.typing import NDArray
 from pypose_core.online.correction import check_pose, compose, inverse, rotation_matrix, usable_covariance
 from pypose_core.online.verdict import Verdict
 
+from .batch_job import BatchJob
 from .config import BackEndConfig
 from .files import SessionFile, read_session, write_session
 from .geodetic import LocalFrame
+from .graph_factors import EDGE_COLUMNS, JUDGES, PRIOR_COLUMNS
+from .incremental_job import IncrementalJob, IncrementalSolver
 from .odometry import OdometryBuffer, angle_of, link
 from .pending import Pending
 from .records import EdgeInput, EdgeKind, LoopEvent, PriorKind, edge_table, keyframe_table, prior_table
-from .solve_job import SolveJob, snapshot
+from .solve_job import SolveJob
 
 IDENTITY = np.array([0.0, 0, 0, 0, 0, 0, 1])
 BREAK_SIGMA = (10.0, 3.0)       # m, rad of a link that nothing measured: a new session, or odometry that jumped
 UNKNOWN = np.full((6, 6), np.nan)
 MAX_EVENTS = 1000
-EDGE_COLUMNS = ('kind', 'ends', 'measured', 'information')
-PRIOR_COLUMNS = ('kind', 'keyframe', 'measured', 'offset', 'information')
 
 
 class PoseGraphBackEnd:
@@ -60,6 +61,7 @@ class PoseGraphBackEnd:
         self._fixes: list[tuple[int, NDArray, NDArray, NDArray]] = []       # until they tell the heading
         self._aligned = False
         self._job: SolveJob | None = None
+        self._solver: IncrementalSolver | None = None
         self._dirty = False
         self._resumed = False       # the newest keyframe comes from a file; the chain must be tied to it
         self._full = False
@@ -333,21 +335,34 @@ class PoseGraphBackEnd:
             pose[:] = compose(T_new_old, pose)
         self.T_map_odom = compose(T_new_old, self.T_map_odom)
         self._generation += 1           # a solve under way is one of the old map
-        self._job = None
+        self._job = self._solver = None
 
     # --- solving ---------------------------------------------------------------------------------
 
     def begin_solve(self, *, max_iterations: int | None = None, force: bool = False) -> SolveJob | None:
-        """A job for a worker; None where nothing new is known, one is running, or all is paused."""
+        """A job for a worker; None where nothing new is known, one is running, or all is paused.
+
+        Args:
+            max_iterations: instead of the configured ones.
+            force: solve the whole graph, whatever is new.
+        """
         self._finish()
         wanted = force or (self._dirty and not self.paused)
         if not wanted or self._job is not None or len(self.keyframes) < 2:
             return None
         self._dirty = False
-        poses = self.keyframes['pose'].copy()
-        self._job = SolveJob(self.config, poses, self.keyframes['odom'].copy(), snapshot(self.edges, EDGE_COLUMNS),
-                             snapshot(self.priors, PRIOR_COLUMNS), max_iterations or self.config.max_iterations,
-                             self._generation)
+        limits = {'max_iterations': max_iterations or self.config.max_iterations, 'generation': self._generation}
+        if force or self.config.robust in JUDGES:
+            self._solver = None         # what it has is out of date after this
+            self._job = BatchJob(self.config, self.keyframes['pose'].copy(), self.keyframes['odom'].copy(),
+                                 self.edges.rows(0, EDGE_COLUMNS), self.priors.rows(0, PRIOR_COLUMNS), **limits)
+            return self._job
+        if self._solver is None or self._solver.absolute != bool(len(self.priors)):
+            self._solver = IncrementalSolver(self.config, absolute=bool(len(self.priors)))
+        solver = self._solver
+        self._job = IncrementalJob(
+            solver, self.keyframes['pose'][solver.keyframes:].copy(), self.edges.rows(solver.edges, EDGE_COLUMNS),
+            self.priors.rows(solver.priors, PRIOR_COLUMNS), **limits)
         return self._job
 
     def solve(self, *, max_iterations: int | None = None) -> SolveJob | None:
@@ -373,8 +388,10 @@ class PoseGraphBackEnd:
             return
         if job.solution is None:
             self._say('warning', f'a solve failed, the last good estimate stays: {job.problem}')
+            if isinstance(job, IncrementalJob):
+                self._leave_out(job)
             return
-        solution, known = job.solution, len(job.poses)
+        solution, known = job.solution, len(job.solution.poses)
         newest = solution.poses[-1]
         poses = self.keyframes['pose']
         moved = compose(newest, inverse(poses[known - 1]))
@@ -385,27 +402,40 @@ class PoseGraphBackEnd:
             moved, self.T_map_odom)
         self.covariance = solution.covariance
         self.revision += 1
-        self._judge_edges(solution, len(job.edges['kind']))
-        count = len(job.priors['kind'])
-        self.priors['chi2'][:count], self.priors['rejected'][:count] = solution.prior_chi2, solution.prior_rejected
+        self._judge_edges(*solution.edges)
+        rows, self.priors['chi2'][rows], self.priors['rejected'][rows] = solution.priors
 
-    def _judge_edges(self, solution, count: int) -> None:
+    def _leave_out(self, job: IncrementalJob) -> None:
+        """The loops and priors that came with a solve that failed: one of them is to blame."""
+        solver = job.solver
+        rows = solver.edges + (job.edges['kind'] != EdgeKind.ODOMETRY).nonzero()[0]
+        self.edges['rejected'][rows] = True
+        priors = slice(solver.priors, solver.priors + len(job.priors['kind']))
+        self.priors['rejected'][priors] = True
+        for k in rows:
+            i, j = self.edges['ends'][k]
+            self._event(LoopEvent(self._id(i), self._id(j), False, f'could not be solved with: {job.problem}', np.nan))
+        if not len(rows) and not len(job.priors['kind']):
+            self._solver = None         # it was none of them: begin with a fresh one
+        self._dirty = True
+
+    def _judge_edges(self, rows: NDArray, chi2s: NDArray, rejected: NDArray) -> None:
         """Take over what became of the edges, and tell of loops that are new or changed their standing."""
         edges = self.edges
-        fresh = (edges['kind'][:count] != EdgeKind.ODOMETRY) & (edges['chi2'][:count] == 0.0)
-        changed = fresh | (edges['rejected'][:count] != solution.edge_rejected)
-        edges['chi2'][:count] = np.maximum(solution.edge_chi2, np.finfo(float).tiny)
-        edges['rejected'][:count] = solution.edge_rejected
+        fresh = (edges['kind'][rows] != EdgeKind.ODOMETRY) & (edges['chi2'][rows] == 0.0)
+        changed = rows[fresh | (edges['rejected'][rows] != rejected)]
+        edges['chi2'][rows] = np.maximum(chi2s, np.finfo(float).tiny)
+        edges['rejected'][rows] = rejected
         width2 = self.config.huber_width ** 2
-        for k in np.flatnonzero(changed):
-            chi2, rejected = float(edges['chi2'][k]), bool(edges['rejected'][k])
+        for k in changed:
+            chi2, wrong = float(edges['chi2'][k]), bool(edges['rejected'][k])
             reason = 'fits the graph'
-            if rejected:
+            if wrong:
                 reason = f'contradicted by the rest of the graph ({self.config.robust}): chi2 {chi2:.1f} of 6'
             elif self.config.robust == 'huber' and chi2 > width2:
                 reason = f'down-weighted to {np.sqrt(width2 / chi2):.2f} by the robust kernel: chi2 {chi2:.1f} of 6'
             i, j = edges['ends'][k]
-            self._event(LoopEvent(self._id(i), self._id(j), not rejected, reason, chi2))
+            self._event(LoopEvent(self._id(i), self._id(j), not wrong, reason, chi2))
 
     # --- outputs ---------------------------------------------------------------------------------
 

@@ -33,5 +33,9 @@ class Table:
         self._count += 1
         return k
 
+    def rows(self, begin: int, names: tuple[str, ...]) -> dict[str, NDArray]:
+        """Copies of some columns from a row on: the table goes on growing while a worker reads."""
+        return {name: self[name][begin:].copy() for name in names}
+
     def clear(self) -> None:
         self._count = 0

@@ -1,0 +1,97 @@
+"""The whole graph solved at once: on demand, and where wrong loops are to be found among all."""
+import time
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import chi2
+
+from pypose_core.graph import SE3, FactorGraph, GraphStatus, LevenbergMarquardt, solve_robustly
+
+from .config import BackEndConfig
+from .consistency import consistent_edges, mean_variances
+from .graph_factors import SUSPECTS, about_map_axes, loose_anchor, make_factors
+from .records import EdgeKind
+from .solve_job import Solution, SolveJob
+
+CHUNK = 3           # iterations between looks at the clock
+USABLE = (GraphStatus.CONVERGED, GraphStatus.ITERATION_LIMIT, GraphStatus.NO_DECREASE)
+
+
+class BatchJob(SolveJob):
+    """A snapshot of the graph and what to do with it.
+
+    Args:
+        poses: (N, 7) the estimate so far.
+        chain: (N, 7) the same by odometry alone.
+        edges, priors: copies of the tables' columns.
+    """
+
+    def __init__(self, config: BackEndConfig, poses: NDArray, chain: NDArray, edges: dict[str, NDArray],
+                 priors: dict[str, NDArray], *, max_iterations: int, generation: int):
+        super().__init__(generation, (len(poses), len(edges['kind']) + len(priors['kind'])))
+        self.config, self.poses, self.chain, self.edges, self.priors = config, poses, chain, edges, priors
+        self.max_iterations = max_iterations
+        self.graph: FactorGraph | None = None
+
+    def solve(self, start: float) -> Solution | None:
+        graph, factors = FactorGraph(), make_factors(self.config, self.edges, self.priors)
+        graph.add_variables('pose', SE3, torch.from_numpy(self.poses))
+        for batch, _ in factors.values():
+            graph.add(batch)
+        if 'poses' in factors or 'positions' in factors:
+            graph.add(loose_anchor(self.poses[0]))
+        else:
+            graph.fix('pose', [0])
+        rejected = self._contradicted(factors)
+        for name, wrong in rejected.items():
+            factors[name][0].weight = torch.from_numpy((~wrong).astype(np.float64))
+        initial = graph.cost()
+        suspects = [name for name in SUSPECTS if name in factors]
+        if self.config.robust == 'gnc' and suspects:
+            found = solve_robustly(graph, [factors[name][0] for name in suspects], probability=self.config.gate,
+                                   growth=2.0)
+            result, iterations = found.result, found.result.stats.iterations
+            rejected |= {name: ~kept.numpy() for name, kept in zip(suspects, found.inliers)}
+        else:
+            result, iterations = self._optimize(graph, start)
+        if result.status not in USABLE:
+            self.problem = str(result)
+            return None
+        self.graph = graph
+        pose = graph.values['pose']
+        covariance = about_map_axes(graph.marginals().single('pose', len(pose) - 1), pose[-1])
+        judged = {name: (rows, batch.squared(graph.values).numpy(), rejected.get(name, np.zeros(len(rows), bool)))
+                  for name, (batch, rows) in factors.items()}
+        return Solution(pose.numpy().copy(), covariance, str(result), iterations, initial,
+                        result.stats.cost[-1] if result.stats.cost else initial,
+                        _together(judged, ('odometry', 'loops')), _together(judged, ('poses', 'positions')))
+
+    def _contradicted(self, factors) -> dict[str, NDArray[np.bool_]]:
+        """Loops that the others contradict, by pairwise consistency."""
+        if self.config.robust != 'pcm' or 'loops' not in factors:
+            return {}
+        odometry, loops = self.edges['kind'] == EdgeKind.ODOMETRY, factors['loops'][1]
+        steps = torch.zeros(len(self.poses), 2, dtype=torch.float64)
+        steps[self.edges['ends'][odometry][:, 1]] = mean_variances(torch.linalg.pinv(
+            torch.from_numpy(self.edges['information'][odometry]), hermitian=True))
+        return {'loops': ~consistent_edges(
+            self.chain, steps.cumsum(0).numpy(), *(self.edges[name][loops] for name in (
+                'ends', 'measured', 'information')), limit=chi2.ppf(self.config.gate, 6))}
+
+    def _optimize(self, graph: FactorGraph, start: float):
+        """Levenberg-Marquardt until converged, out of iterations or out of time."""
+        done = 0
+        while True:
+            result = graph.optimize(LevenbergMarquardt(max_iterations=min(CHUNK, self.max_iterations - done)))
+            done += result.stats.iterations
+            late = self.config.time_budget and time.perf_counter() - start > self.config.time_budget
+            if result.status is not GraphStatus.ITERATION_LIMIT or done >= self.max_iterations or late:
+                return result, done
+
+
+def _together(judged: dict[str, tuple], names: tuple[str, str]) -> tuple[NDArray, NDArray, NDArray]:
+    found = [judged[name] for name in names if name in judged]
+    if not found:
+        return np.empty(0, int), np.empty(0), np.empty(0, bool)
+    return tuple(np.concatenate(column) for column in zip(*found))
