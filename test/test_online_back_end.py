@@ -341,3 +341,25 @@ def test_a_loop_that_cannot_be_solved_with_is_left_out_and_the_rest_goes_on(monk
     assert not event.accepted and 'no good' in event.reason and back_end.edges['rejected'][-1]
     drive(back_end, world, begin=300)
     assert error(back_end, world) < 0.5 and back_end.last_job.problem == ''
+
+
+def test_rounding_does_not_grow_over_many_solves_that_come_late():
+    """Each late answer moves the keyframes that came meanwhile, thousands of times in a session."""
+    back_end = PoseGraphBackEnd(BackEndConfig(keyframe_distance=0.0))
+    rng = np.random.default_rng(0)
+    pose, job = np.array([0.0, 0, 0, 0, 0, 0, 1]), None
+    for step in range(1500):
+        turn = np.append(0.05 * rng.standard_normal(3), 1.0)
+        pose = compose(pose, np.append([0.3, 0, 0], turn / np.linalg.norm(turn)))
+        pose[3:] /= np.linalg.norm(pose[3:])
+        back_end.add_odometry((step + 1) * 10 ** 8, pose)
+        if step % 4 == 3:
+            back_end.add_edge(EdgeInput(compose(inverse(back_end.keyframes['odom'][step - 3]), pose), np.eye(6),
+                                        from_id=step - 3, to_id=step))
+        if job is not None and step % 4 == 1:       # two keyframes late
+            job.run()
+            back_end.poll()
+            job = None
+        job = back_end.begin_solve() or job
+    assert np.abs(np.linalg.norm(back_end.keyframes['pose'][:, 3:], axis=1) - 1).max() < 1e-14
+    np.testing.assert_allclose(back_end.T_map_base, pose * np.sign(pose[6] * back_end.T_map_base[6]), atol=1e-6)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pypose_core.online.correction import check_pose, compose, inverse, rotation_matrix, usable_covariance
+from pypose_core.online.correction import check_pose, inverse, rotation_matrix, usable_covariance
 from pypose_core.online.verdict import Verdict
 
 from .batch_job import BatchJob
@@ -14,7 +14,7 @@ from .files import SessionFile, read_session, write_session
 from .geodetic import LocalFrame
 from .graph_factors import EDGE_COLUMNS, JUDGES, PRIOR_COLUMNS
 from .incremental_job import IncrementalJob, IncrementalSolver
-from .odometry import OdometryBuffer, angle_of, link
+from .odometry import OdometryBuffer, angle_of, compose, link
 from .pending import Pending
 from .records import EdgeInput, EdgeKind, LoopEvent, PriorKind, edge_table, keyframe_table, prior_table
 from .solve_job import SolveJob

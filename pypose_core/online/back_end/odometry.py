@@ -5,9 +5,18 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
-from pypose_core.online.correction import compose, inverse, quaternion_product, rotation_matrix
+from pypose_core.online import correction
+from pypose_core.online.correction import inverse, quaternion_product, rotation_matrix
 
 MEMORY = 2000       # poses; at 200 Hz ten seconds, at 10 Hz three minutes
+
+
+def compose(T_a_b: NDArray, T_b_c: NDArray) -> NDArray:
+    """T_a_c (7,) with a quaternion of unit length: in a session of hours rounding would grow exponentially, since each
+    solve moves what the last one moved."""
+    T_a_c = correction.compose(T_a_b, T_b_c)
+    T_a_c[3:] /= np.linalg.norm(T_a_c[3:])
+    return T_a_c
 
 
 def angle_of(q: NDArray) -> float:
