@@ -1,10 +1,16 @@
-"""Controllers: LQR and MPC in PyPose's form, the Riccati recursion under them, PID and pure pursuit."""
+"""Controllers: LQR and MPC in PyPose's form, nonlinear optimal control with constraints, PID and pure pursuit."""
 from .bounded import solve_bounded_lqr
 from .lqr import LQR
 from .mpc import MPC
+from .ocp import OCP, OcpOptions
+from .ocp_result import OcpResult, OcpStats, OcpStatus
 from .pid import PID
+from .problem import Box, Cost, LeastSquares, Soft, StageConstraint, StateConstraint
 from .pure_pursuit import PurePursuit
 from .riccati import LqrSolution, solve_lqr
+from .state_space import Euclidean, Rotation, StateSpace
 from .stepper import ReduceToBason
 
-__all__ = ['LQR', 'MPC', 'PID', 'LqrSolution', 'PurePursuit', 'ReduceToBason', 'solve_bounded_lqr', 'solve_lqr']
+__all__ = ['LQR', 'MPC', 'OCP', 'PID', 'Box', 'Cost', 'Euclidean', 'LeastSquares', 'LqrSolution', 'OcpOptions',
+           'OcpResult', 'OcpStats', 'OcpStatus', 'PurePursuit', 'ReduceToBason', 'Rotation', 'Soft', 'StageConstraint',
+           'StateConstraint', 'StateSpace', 'solve_bounded_lqr', 'solve_lqr']
