@@ -7,7 +7,8 @@ from .dynamics.system import System
 from .filter.ekf import EKF
 from .filter.pf import PF
 from .filter.ukf import UKF
+from .geometry.epnp import EPnP
 from .geometry.icp import ICP
 from .inertial.imu_preintegrator import IMUPreintegrator
 
-__all__ = ['EKF', 'ICP', 'LQR', 'LTI', 'LTV', 'MPC', 'NLS', 'PF', 'UKF', 'IMUPreintegrator', 'System']
+__all__ = ['EKF', 'EPnP', 'ICP', 'LQR', 'LTI', 'LTV', 'MPC', 'NLS', 'PF', 'UKF', 'IMUPreintegrator', 'System']

@@ -1,15 +1,23 @@
 """Point clouds, cameras, registration, splines."""
 from .alignment import align, nearest_rotation, svdstf, svdtf
+from .cameras import Camera, Fisheye, Pinhole
 from .clouds import knn_filter, nbr_filter, random_filter, voxel_filter
+from .epnp import EPnP
 from .homogeneous import cart2homo, homo2cart
 from .icp import ICP
 from .neighbors import PointTree, knn
+from .p3p import p3p
+from .pnp import RobustPnP, ransac_pnp
 from .projection import pixel2point, point2pixel, reprojerr
 from .registration import Registration, local_covariances, normals, register
 from .spline import BSpline, HermiteSpline, bspline, chspline
+from .triangulation import triangulate
+from .two_view import essential_matrix, relative_pose, sampson
 
 __all__ = [
-    'ICP', 'BSpline', 'HermiteSpline', 'PointTree', 'Registration', 'align', 'bspline', 'cart2homo', 'chspline',
-    'homo2cart', 'knn', 'knn_filter', 'local_covariances', 'nbr_filter', 'nearest_rotation', 'normals', 'pixel2point',
-    'point2pixel', 'random_filter', 'register', 'reprojerr', 'svdstf', 'svdtf', 'voxel_filter',
+    'ICP', 'BSpline', 'Camera', 'EPnP', 'Fisheye', 'HermiteSpline', 'Pinhole', 'PointTree', 'Registration',
+    'RobustPnP', 'align', 'bspline', 'cart2homo', 'chspline', 'essential_matrix', 'homo2cart', 'knn', 'knn_filter',
+    'local_covariances', 'nbr_filter', 'nearest_rotation', 'normals', 'p3p', 'pixel2point', 'point2pixel',
+    'random_filter', 'ransac_pnp', 'register', 'relative_pose', 'reprojerr', 'sampson', 'svdstf', 'svdtf',
+    'triangulate', 'voxel_filter',
 ]
