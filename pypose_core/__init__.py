@@ -2,9 +2,13 @@
 
 `import pypose_core as pp` gives PyPose's public names; what is added has a name in the same spirit.
 """
+from pypose_core import autograd as autograd
+from pypose_core import basics as basics
 from pypose_core import func as func
+from pypose_core import function as function
 from pypose_core import module as module
 from pypose_core import optim as optim
+from pypose_core import sparse as sparse
 from pypose_core import testing as testing
 from pypose_core import utils as utils
 from pypose_core.func import retain_ltype as retain_ltype
@@ -131,3 +135,12 @@ from pypose_core.lie.linalg import bvmv as bvmv
 from pypose_core.lie.linalg import bvv as bvv
 from pypose_core.lie.loss import geodesic_loss as geodesic_loss
 from pypose_core.lie.parameter import Parameter as Parameter
+from pypose_core.sparse.ops import bsr_bsc_matmul as bsr_bsc_matmul
+
+
+def __getattr__(name: str):
+    """`pp.metric` is loaded when it is asked for: it brings SciPy, which takes longer to load than all the rest."""
+    if name == 'metric':
+        from importlib import import_module
+        return import_module('pypose_core.metric')
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -10,5 +10,8 @@ from .filter.ukf import UKF
 from .geometry.epnp import EPnP
 from .geometry.icp import ICP
 from .inertial.imu_preintegrator import IMUPreintegrator
+from .lie.loss import GeodesicLoss
 
-__all__ = ['EKF', 'EPnP', 'ICP', 'LQR', 'LTI', 'LTV', 'MPC', 'NLS', 'PF', 'UKF', 'IMUPreintegrator', 'System']
+__all__ = [
+    'EKF', 'EPnP', 'ICP', 'LQR', 'LTI', 'LTV', 'MPC', 'NLS', 'PF', 'UKF', 'GeodesicLoss', 'IMUPreintegrator', 'System',
+]

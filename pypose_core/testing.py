@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import torch
 
+from pypose_core.lie.checking import is_lietensor as is_lietensor
 from pypose_core.lie.lietensor import LieTensor
 
 

@@ -1,7 +1,7 @@
 """Losses on groups."""
 from __future__ import annotations
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from pypose_core.lie.lietensor import LieTensor
 
@@ -19,3 +19,21 @@ def geodesic_loss(input: LieTensor, target: LieTensor, reduction: str = 'mean') 
         raise ValueError(f"reduction must be 'none', 'mean' or 'sum', not {reduction!r}")
     angle = (input.rotation() @ target.rotation().Inv()).Log().tensor().norm(dim=-1)
     return angle if reduction == 'none' else getattr(angle, reduction)()
+
+
+class GeodesicLoss(nn.Module):
+    """geodesic_loss() as a module.
+
+    Args:
+        reduction: 'none', 'mean' or 'sum' over the elements.
+    """
+
+    def __init__(self, reduction: str = 'mean'):
+        super().__init__()
+        if reduction not in ('none', 'mean', 'sum'):
+            raise ValueError(f"reduction must be 'none', 'mean' or 'sum', not {reduction!r}")
+        self.reduction = reduction
+
+    def forward(self, input: LieTensor, target: LieTensor) -> Tensor:
+        """Angle between the rotations of input and target, in radians."""
+        return geodesic_loss(input, target, self.reduction)

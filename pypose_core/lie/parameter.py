@@ -32,11 +32,12 @@ class Parameter(LieTensor, nn.Parameter):
         data: a LieTensor, whose storage is shared; a plain tensor gives a torch.nn.Parameter.
         requires_grad: whether it gets gradients. Those of a group are left-tangent ones, padded with zeros
             to the storage width, and the optimizers of torch.optim move it along the group.
+        sjac: PyPose's mark for sparse Jacobians, which are found here without it.
     """
     _is_param = True
 
     @staticmethod
-    def __new__(cls, data=None, requires_grad: bool = True):
+    def __new__(cls, data=None, requires_grad: bool = True, sjac: bool = False):
         if data is None:
             data = torch.tensor([])
         if not isinstance(data, LieTensor):
@@ -47,7 +48,7 @@ class Parameter(LieTensor, nn.Parameter):
         X = Tensor._make_subclass(PARAMETERS[data.ltype.name], plain(data.detach()), False)
         return X.requires_grad_(requires_grad)
 
-    def __init__(self, data=None, requires_grad: bool = True):
+    def __init__(self, data=None, requires_grad: bool = True, sjac: bool = False):
         """All is done by __new__."""
 
 

@@ -12,7 +12,7 @@ from pypose_core.metric import (
     associate_interpolated,
     ate,
     read_tum,
-    rpe,
+    relative_error,
 )
 
 from .errors import BagError
@@ -87,7 +87,7 @@ def compare_files(estimate: str | Path, truth: str | Path, *, max_difference: fl
         raise BagError(f'{estimate} and {truth} have {len(a)} poses in common: {_spans(*trajectories)}')
     ates = {name: ate(a, b, alignment=name) for name in ALIGNMENTS}
     try:
-        relative = rpe(a, b, delta=delta, unit=unit)
+        relative = relative_error(a, b, delta=delta, unit=unit)
     except ValueError:      # too short for one pair
         relative = None
     return Comparison(str(estimate), str(truth), len(a), (len(trajectories[0]), len(trajectories[1])),

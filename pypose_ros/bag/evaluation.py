@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pypose_core.metric import Nees, Trajectory, associate_interpolated, ate, nees, rmse, rpe
+from pypose_core.metric import Nees, Trajectory, associate_interpolated, ate, nees, relative_error, rmse
 
 from .estimate import Estimate
 from .ground_truth import GroundTruth
@@ -104,7 +104,7 @@ def _against_truth(estimate: Estimate, truth: GroundTruth, errors: ErrorSeries) 
     if b.duration > 1:
         # Ten pairs a second are enough, and the pairs of every 5 ms would only repeat them.
         stride = max(round(len(a) / (10 * b.duration)), 1)
-        drift = rpe(a[::stride], b[::stride], delta=1.0, unit='seconds')
+        drift = relative_error(a[::stride], b[::stride], delta=1.0, unit='seconds')
         result['rpe_1s'] = {'translation_m': drift.translation.as_dict(),
                             'rotation_deg': drift.rotation.as_dict()}
     if errors.velocity is not None:

@@ -55,7 +55,7 @@ def _pairs(progress: NDArray, delta: float, tolerance: float) -> NDArray[np.int6
     return np.stack([first[good], second[good]], axis=1)
 
 
-def rpe(estimate: Trajectory, reference: Trajectory, *, delta: float = 1.0, unit: str = 'seconds',
+def relative_error(estimate: Trajectory, reference: Trajectory, *, delta: float = 1.0, unit: str = 'seconds',
         overlapping: bool = True) -> Rpe:
     """Error of the motion between two poses, E = (Q_i^-1 Q_j)^-1 (P_i^-1 P_j).
 

@@ -1,0 +1,110 @@
+"""Every public name of PyPose 0.9.5 is there under the same path, with arguments that its programs can pass.
+
+The list is made from the installed package.
+"""
+import importlib
+import inspect
+import subprocess
+import sys
+import types
+import warnings
+
+import pytest
+import torch
+
+import pypose_core as pp
+
+with warnings.catch_warnings():
+    warnings.simplefilter('ignore')
+    pypose = pytest.importorskip('pypose', '0.9.5')
+    importlib.import_module('pypose.utils')
+
+#: The namespaces that PyPose documents.  Its other modules hold what these import.
+NAMESPACES = ['', 'autograd', 'autograd.function', 'basics', 'func', 'function', 'metric', 'module', 'optim',
+              'optim.functional', 'optim.solver', 'optim.kernel', 'optim.corrector', 'optim.strategy',
+              'optim.scheduler', 'sparse', 'sparse.ops', 'testing', 'utils']
+#: What a module of PyPose only imports from another one of it is counted there.
+BORROWED = {('', 'name'), ('function', 'LieTensor'), ('function', 'mat2SE3'), ('function', 'mat2Sim3'),
+            ('function', 'pm'), ('optim.functional', 'hasnan')}
+#: Steps of algorithms that are done otherwise: docs/differences_from_pypose.md.
+ABSENT_METHODS = {'IMUPreintegrator.propagate_cov', 'Triggs.compute_grads', 'LM.update_parameter',
+                  'LevenbergMarquardt.update_parameter'}
+
+
+def at(library, path):
+    for part in filter(None, path.split('.')):
+        library = getattr(library, part)
+    return library
+
+
+def names():
+    for path in NAMESPACES:
+        module = importlib.import_module('.'.join(filter(None, ('pypose', path))))
+        listed = list(vars(module)) + list(getattr(module, '__all__', ()))
+        for name in sorted(set(listed)):
+            member = getattr(module, name)
+            home = getattr(member, '__module__', None) or ''
+            ours = (home.startswith('pypose') or name in getattr(module, '__all__', ())
+                    or isinstance(member, torch.jit.ScriptFunction))
+            leave = name.startswith('_') or isinstance(member, types.ModuleType) or (path, name) in BORROWED
+            if ours and not leave:
+                yield path, name
+
+
+@pytest.mark.parametrize('path, name', list(names()))
+def test_the_name_resolves_with_compatible_arguments(path, name):
+    theirs, ours = getattr(at(pypose, path), name), getattr(at(pp, path), name)
+    assert callable(theirs) == callable(ours)
+    try:
+        wanted, given = inspect.signature(theirs).parameters, inspect.signature(ours).parameters
+    except (TypeError, ValueError):
+        return
+    if any(p.kind is p.VAR_POSITIONAL for p in given.values()):
+        return
+    positional = [p for p in given.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    needed = [p for p in wanted.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    assert len(positional) >= len(needed)
+    for i, p in enumerate(needed):
+        same = positional[i].name == p.name
+        # What everybody passes by position may have another name: the LieTensors that a function is of.
+        assert same or i < 2 and p.default is p.empty, (p.name, positional[i].name)
+        assert (positional[i].default is p.empty) <= (p.default is p.empty), p.name
+    assert not [p.name for p in list(given.values())[len(needed):]
+                if p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name not in wanted]
+
+
+CLASSES = [n for n in names() if inspect.isclass(getattr(at(pypose, n[0]), n[1]))]
+
+
+@pytest.mark.parametrize('path, name', CLASSES)
+def test_the_methods_of_classes_are_there(path, name):
+    theirs, ours = getattr(at(pypose, path), name), getattr(at(pp, path), name)
+    if name == 'LieTensor':
+        ours = pp.SE3     # methods belong to the types
+    for method, member in vars(theirs).items():
+        public = callable(member) or isinstance(member, (property, classmethod, staticmethod))
+        if public and not method.startswith('_') and f'{name}.{method}' not in ABSENT_METHODS:
+            assert hasattr(ours, method) or hasattr(pp.se3, method), method
+
+
+def test_absent_methods_are_absent():
+    """The list of exceptions holds nothing that exists."""
+    for entry in ABSENT_METHODS:
+        name, method = entry.split('.')
+        owner = next(getattr(m, name) for m in (pp.module, pp.optim, pp.optim.corrector) if hasattr(m, name))
+        assert not hasattr(owner, method)
+
+
+def test_marks_for_sparse_jacobians_change_nothing():
+    @pp.autograd.psjac
+    def error(a, b):
+        return a - b
+    assert error(3, 1) == 2 and pp.autograd.function.psjac is pp.autograd.psjac
+    assert pp.Parameter(pp.randn_SE3(2), sjac=True).shape == (2, 7)
+
+
+def test_importing_is_quick_and_leaves_scipy_out():
+    code = ('import sys, torch, pypose_core as pp; print("scipy" in sys.modules); pp.metric.ape; '
+            'print("scipy" in sys.modules)')
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ['False', 'True']
