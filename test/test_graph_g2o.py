@@ -48,8 +48,8 @@ def test_file_without_vertices_is_composed_from_its_edges(tmp_path):
 
 
 def test_unknown_tags_are_reported_with_their_first_line(tmp_path):
-    file = read_g2o(written(tmp_path, V0, 'VERTEX_XY 7 1 2', V1, 'VERTEX_XY 8 1 2', 'PARAMS_SE3OFFSET 0', E01))
-    assert file.unknown == {'VERTEX_XY': (2, 2), 'PARAMS_SE3OFFSET': (1, 5)}
+    file = read_g2o(written(tmp_path, V0, 'VERTEX_CAM 7 1 2', V1, 'VERTEX_CAM 8 1 2', 'PARAMS_CAMERA 0', E01))
+    assert file.unknown == {'VERTEX_CAM': (2, 2), 'PARAMS_CAMERA': (1, 5)}
 
 
 @pytest.mark.parametrize('line, fault', [
@@ -82,8 +82,8 @@ def test_unreadable_and_empty_files_are_refused(tmp_path):
     with pytest.raises(G2oError, match='is empty'):
         (tmp_path / 'empty.g2o').touch()
         read_g2o(tmp_path / 'empty.g2o')
-    with pytest.raises(G2oError, match='no vertices and no edges in it, only VERTEX_XY'):
-        read_g2o(written(tmp_path, 'VERTEX_XY 7 1 2'))
+    with pytest.raises(G2oError, match='no vertices and no edges in it, only VERTEX_CAM'):
+        read_g2o(written(tmp_path, 'VERTEX_CAM 7 1 2'))
 
 
 @pytest.mark.parametrize('name', ['pgo3d/smallGrid3D', 'pgo2d/intel'])

@@ -17,7 +17,7 @@ from .factors import (
     Residual,
 )
 from .file_error import GraphFileError
-from .g2o import G2oError, G2oFile, read_g2o, write_g2o
+from .g2o import read_g2o, write_g2o
 from .gauss_newton import GaussNewton
 from .gnc import GncResult, solve_robustly
 from .groups import NAV_STATE, SE2, SE3, SIM3, Euclidean, Group
@@ -28,11 +28,14 @@ from .layer import SolverLayer
 from .levenberg_marquardt import LevenbergMarquardt
 from .marginals import Marginals
 from .odometry import odometry_initialization
+from .pose_graph_text import G2oError, G2oFile
 from .result import GraphResult, GraphStats, GraphStatus
+from .toro import read_toro, write_toro
 
 __all__ = ['NAV_STATE', 'SE2', 'SE3', 'SIM3', 'BalReprojection', 'Bearing', 'Between', 'Dogleg', 'Euclidean',
            'FactorGraph', 'Factors', 'G2oError', 'G2oFile', 'GaussNewton', 'GncResult', 'Gnss', 'GraphFileError',
            'GraphResult', 'GraphStats', 'GraphStatus', 'Group', 'Imu', 'IncrementalConfig', 'IncrementalGraph',
            'IncrementalStats', 'IncrementalStatus', 'IncrementalUpdate', 'Landmark', 'LevenbergMarquardt', 'Marginals',
            'Prior', 'Range', 'Reprojection', 'Residual', 'RobustKernel', 'SolverLayer', 'chordal_initialization',
-           'odometry_initialization', 'read_bal', 'read_g2o', 'solve_robustly', 'write_bal', 'write_g2o']
+           'odometry_initialization', 'read_bal', 'read_g2o', 'read_toro', 'solve_robustly', 'write_bal', 'write_g2o',
+           'write_toro']

@@ -20,6 +20,7 @@ from .factors import BalReprojection
 from .file_error import GraphFileError
 from .groups import SE3, Euclidean
 from .kernels import RobustKernel
+from .pose_graph_text import write_whole
 
 
 def read_bal(path: str | os.PathLike, *, fix_first: bool = True, kernel: RobustKernel = RobustKernel.NONE,
@@ -108,10 +109,7 @@ def write_bal(path: str | os.PathLike, graph: FactorGraph) -> None:
     lines = [f'{len(pose)} {len(point)} {len(index)}']
     lines += [f'{c} {p} {x!r} {y!r}' for (c, _, p), (x, y) in zip(index.tolist(), factors[0].measured.tolist())]
     lines += _column(camera) + _column(point)
-    path = Path(path)
-    beside = path.with_name(path.name + '.part')
-    beside.write_text('\n'.join(lines) + '\n', encoding='ascii')
-    os.replace(beside, path)
+    write_whole(path, lines)
 
 
 def _column(x: Tensor) -> list[str]:

@@ -44,6 +44,8 @@ class Fields {
 
 class Parser {
  public:
+  explicit Parser(Dialect dialect) : dialect_(dialect) {}
+
   G2o parse(std::string_view text) {
     int64_t line = 0;
     for (size_t begin = 0; begin < text.size() && !out_.bad_line;) {
@@ -62,16 +64,32 @@ class Parser {
 
  private:
   bool record(std::string_view tag, Fields& fields, int64_t line) {
-    if (tag == "VERTEX_SE3:QUAT") return vertex(out_.se3, 7, tag, fields, line);
-    if (tag == "EDGE_SE3:QUAT") return edge(out_.se3, 7, 6, tag, fields, line);
-    if (tag == "VERTEX_SE2") return vertex(out_.se2, 3, tag, fields, line);
-    if (tag == "EDGE_SE2") return edge(out_.se2, 3, 3, tag, fields, line);
-    if (tag == "FIX") {
-      do {
-        if (!integers(out_.fixed, 1, tag, fields)) return false;
-        out_.fixed_line.push_back(line);
-      } while (!fields.done());
-      return true;
+    if (dialect_ == Dialect::kToro) {
+      if (tag == "VERTEX3") return vertex(out_.se3, 6, tag, fields, line) && turned(out_.se3.vertex);
+      if (tag == "EDGE3") return edge(out_.se3, 6, 6, tag, fields, line);
+      if (tag == "VERTEX2" || tag == "VERTEX") return vertex(out_.se2, 3, tag, fields, line);
+      if (tag == "EDGE2" || tag == "EDGE") return edge(out_.se2, 3, 3, tag, fields, line);
+    } else {
+      if (tag == "VERTEX_SE3:QUAT") return vertex(out_.se3, 7, tag, fields, line);
+      if (tag == "EDGE_SE3:QUAT") return edge(out_.se3, 7, 6, tag, fields, line);
+      if (tag == "VERTEX_SE2") return vertex(out_.se2, 3, tag, fields, line);
+      if (tag == "EDGE_SE2") return edge(out_.se2, 3, 3, tag, fields, line);
+      if (tag == "VERTEX_XY") return vertex(out_.xy, 2, tag, fields, line);
+      if (tag == "EDGE_SE2_XY") return edge(out_.xy, 2, 2, tag, fields, line);
+      if (tag == "VERTEX_TRACKXYZ") return vertex(out_.xyz, 3, tag, fields, line);
+      if (tag == "EDGE_SE3_TRACKXYZ") return edge(out_.xyz, 3, 3, tag, fields, line);
+      if (tag == "PARAMS_SE3OFFSET") {
+        out_.parameter_line.push_back(line);
+        return integers(out_.parameter, 1, tag, fields) && numbers(out_.offset, 7, tag, fields) &&
+               unit(out_.offset) && ended(tag, fields);
+      }
+      if (tag == "FIX") {
+        do {
+          if (!integers(out_.fixed, 1, tag, fields)) return false;
+          out_.fixed_line.push_back(line);
+        } while (!fields.done());
+        return true;
+      }
     }
     auto& seen = out_.unknown.try_emplace(std::string(tag), 0, line).first->second;
     ++seen.first;
@@ -86,17 +104,34 @@ class Parser {
 
   bool edge(G2oKind& kind, int size, int dof, std::string_view tag, Fields& fields, int64_t line) {
     kind.edge_line.push_back(line);
-    if (!integers(kind.edge_id, 2, tag, fields) || !numbers(kind.measurement, size, tag, fields) ||
-        (size == 7 && !unit(kind.measurement)))
+    if (!integers(kind.edge_id, 2, tag, fields) ||
+        (&kind == &out_.xyz && !integers(kind.edge_parameter, 1, tag, fields)) ||
+        !numbers(kind.measurement, size, tag, fields) || (size == 7 && !unit(kind.measurement)))
       return false;
     upper_.clear();
     if (!numbers(upper_, dof * (dof + 1) / 2, tag, fields)) return false;
     const size_t at = kind.information.size();
     kind.information.resize(at + size_t(dof) * dof);
+    // TORO's order in the plane: xx, xy, yy, tt, xt, yt
+    static constexpr int kPlane[] = {0, 1, 4, 2, 5, 3};
+    const bool plane = dialect_ == Dialect::kToro && dof == 3;
     for (int i = 0, k = 0; i < dof; ++i)
       for (int j = i; j < dof; ++j, ++k)
-        kind.information[at + i * dof + j] = kind.information[at + j * dof + i] = upper_[k];
-    return ended(tag, fields);
+        kind.information[at + i * dof + j] = kind.information[at + j * dof + i] =
+            upper_[plane ? kPlane[k] : k];
+    return ended(tag, fields) && (dialect_ != Dialect::kToro || dof != 6 || turned(kind.measurement));
+  }
+
+  // The last three numbers, roll, pitch and yaw, become the quaternion of Rz(yaw) Ry(pitch) Rx(roll).
+  static bool turned(std::vector<double>& values) {
+    const double* angle = values.data() + values.size() - 3;
+    const double cr = std::cos(angle[0] / 2), sr = std::sin(angle[0] / 2), cp = std::cos(angle[1] / 2),
+                 sp = std::sin(angle[1] / 2), cy = std::cos(angle[2] / 2), sy = std::sin(angle[2] / 2);
+    values.resize(values.size() - 3);
+    for (double q : {cy * cp * sr - sy * sp * cr, cy * sp * cr + sy * cp * sr, sy * cp * cr - cy * sp * sr,
+                     cy * cp * cr + sy * sp * sr})
+      values.push_back(q);
+    return true;
   }
 
   bool integers(std::vector<int64_t>& to, int count, std::string_view tag, Fields& fields) {
@@ -143,12 +178,13 @@ class Parser {
     return false;
   }
 
+  const Dialect dialect_;
   G2o out_;
   std::vector<double> upper_;
 };
 
 }  // namespace
 
-G2o parse_g2o(std::string_view text) { return Parser().parse(text); }
+G2o parse_g2o(std::string_view text, Dialect dialect) { return Parser(dialect).parse(text); }
 
 }  // namespace pypose
