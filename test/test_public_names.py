@@ -69,8 +69,9 @@ def test_the_name_resolves_with_compatible_arguments(path, name):
         # What everybody passes by position may have another name: the LieTensors that a function is of.
         assert same or i < 2 and p.default is p.empty, (p.name, positional[i].name)
         assert (positional[i].default is p.empty) <= (p.default is p.empty), p.name
-    assert not [p.name for p in list(given.values())[len(needed):]
-                if p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name not in wanted]
+    kinds = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
+    more = [p for p in list(given.values())[len(needed):] if p.kind in kinds and p.name not in wanted]
+    assert all(p.default is not p.empty for p in more)
 
 
 CLASSES = [n for n in names() if inspect.isclass(getattr(at(pypose, n[0]), n[1]))]
