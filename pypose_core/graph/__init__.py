@@ -1,6 +1,7 @@
 """Factor graphs: variables of Lie groups, batched factors, sparse solvers, initial guesses, marginals, files."""
 from .bal import read_bal, write_bal
 from .chordal import chordal_initialization
+from .consistency import ConsistentClosures, consistent_closures
 from .dogleg import Dogleg
 from .factor_graph import FactorGraph
 from .factors import (
@@ -32,10 +33,10 @@ from .pose_graph_text import G2oError, G2oFile
 from .result import GraphResult, GraphStats, GraphStatus
 from .toro import read_toro, write_toro
 
-__all__ = ['NAV_STATE', 'SE2', 'SE3', 'SIM3', 'BalReprojection', 'Bearing', 'Between', 'Dogleg', 'Euclidean',
-           'FactorGraph', 'Factors', 'G2oError', 'G2oFile', 'GaussNewton', 'GncResult', 'Gnss', 'GraphFileError',
-           'GraphResult', 'GraphStats', 'GraphStatus', 'Group', 'Imu', 'IncrementalConfig', 'IncrementalGraph',
-           'IncrementalStats', 'IncrementalStatus', 'IncrementalUpdate', 'Landmark', 'LevenbergMarquardt', 'Marginals',
-           'Prior', 'Range', 'Reprojection', 'Residual', 'RobustKernel', 'SolverLayer', 'chordal_initialization',
-           'odometry_initialization', 'read_bal', 'read_g2o', 'read_toro', 'solve_robustly', 'write_bal', 'write_g2o',
-           'write_toro']
+__all__ = ['NAV_STATE', 'SE2', 'SE3', 'SIM3', 'BalReprojection', 'Bearing', 'Between', 'ConsistentClosures', 'Dogleg',
+           'Euclidean', 'FactorGraph', 'Factors', 'G2oError', 'G2oFile', 'GaussNewton', 'GncResult', 'Gnss',
+           'GraphFileError', 'GraphResult', 'GraphStats', 'GraphStatus', 'Group', 'Imu', 'IncrementalConfig',
+           'IncrementalGraph', 'IncrementalStats', 'IncrementalStatus', 'IncrementalUpdate', 'Landmark',
+           'LevenbergMarquardt', 'Marginals', 'Prior', 'Range', 'Reprojection', 'Residual', 'RobustKernel',
+           'SolverLayer', 'chordal_initialization', 'consistent_closures', 'odometry_initialization', 'read_bal',
+           'read_g2o', 'read_toro', 'solve_robustly', 'write_bal', 'write_g2o', 'write_toro']
