@@ -2,7 +2,8 @@
 from .block_sparse import BlockPattern, BlockSparseMatrix
 from .cholesky import NotPositiveDefinite, SparseCholesky
 from .conjugate_gradients import CgResult, CgStatus, conjugate_gradients
+from .cudss import CudssCholesky
 from .schur import SchurCholesky
 
-__all__ = ['BlockPattern', 'BlockSparseMatrix', 'CgResult', 'CgStatus', 'NotPositiveDefinite', 'SchurCholesky',
-           'SparseCholesky', 'conjugate_gradients']
+__all__ = ['BlockPattern', 'BlockSparseMatrix', 'CgResult', 'CgStatus', 'CudssCholesky', 'NotPositiveDefinite',
+           'SchurCholesky', 'SparseCholesky', 'conjugate_gradients']
