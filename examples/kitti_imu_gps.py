@@ -34,21 +34,21 @@ def load(folder: Path) -> tuple[torch.Tensor, torch.Tensor, ImuNoise]:
         stated['AccelerometerBiasSigma'] * walk)
 
 
-def first_guess(fixes: torch.Tensor) -> torch.Tensor:
+def first_guess(fixes: torch.Tensor, every: int = EVERY) -> torch.Tensor:
     """(N, 16) states on a spline through the fixes that are used, heading along it."""
-    spline = CubicSpline(fixes[::EVERY, 0], fixes[::EVERY, 1:])
+    spline = CubicSpline(fixes[::every, 0], fixes[::every, 1:])
     position, velocity = (torch.tensor(spline(fixes[:, 0], order)) for order in (0, 1))
     yaw, zero = torch.atan2(velocity[:, 1:2], velocity[:, :1]), torch.zeros(len(fixes), 6, dtype=torch.float64)
     return torch.cat([position, zero[:, :2], (yaw / 2).sin(), (yaw / 2).cos(), velocity, zero], 1)
 
 
-def build(fixes: torch.Tensor, samples: torch.Tensor, noise: ImuNoise) -> FactorGraph:
+def build(fixes: torch.Tensor, samples: torch.Tensor, noise: ImuNoise, every: int = EVERY) -> FactorGraph:
     dt, gyro, accel = samples.split((1, 3, 3), -1)
     index, graph = torch.arange(len(fixes)), FactorGraph()
-    graph.add_variables('state', NAV_STATE, first_guess(fixes))
+    graph.add_variables('state', NAV_STATE, first_guess(fixes, every))
     graph.add(Imu('state', torch.stack([index[:-1], index[1:]], 1),
                   preintegrate(dt[..., 0], gyro, accel, noise=noise), GRAVITY))
-    graph.add(Gnss('state', index[::EVERY], fixes[::EVERY, 1:], information=torch.eye(3) / GPS_SIGMA ** 2))
+    graph.add(Gnss('state', index[::every], fixes[::every, 1:], information=torch.eye(3) / GPS_SIGMA ** 2))
     weights = torch.diag(torch.tensor([0.] * 9 + [sigma ** -2 for sigma in BIAS_SIGMA]))
     graph.add(Prior('state', [0], graph.values['state'][:1], information=weights))
     return graph

@@ -26,3 +26,13 @@ def test_optimum_is_that_of_gtsam(data):
     result = graph.optimize()
     assert result.status.ok and result.stats.cost[-1] == pytest.approx(GTSAM_COST, rel=1e-4)
     assert example['held_out_rmse'](fixes, result.value['state']) == pytest.approx(GTSAM_RMSE, abs=1e-3)
+
+
+@pytest.mark.slow
+def test_learned_noise_brings_the_held_out_fixes_closer(data):
+    done = subprocess.run([sys.executable, EXAMPLE.with_name('learn_imu_noise.py'), data / 'kitti_imu_gps'],
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    words = done.stdout.split('held-out fixes: ')[1].split()
+    before, after = float(words[0]), float(words[words.index('noise,') + 1])
+    assert before == pytest.approx(GTSAM_RMSE, abs=1e-3) and after < 0.68
