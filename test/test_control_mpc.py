@@ -172,3 +172,44 @@ def test_a_linear_system_is_solved_at_once():
     Q, p, x_init = torch.eye(3).expand(1, 6, 3, 3), torch.randn(1, 6, 3), torch.randn(1, 2)
     for a, b in zip(pp.module.MPC(lti, Q, p, 6)(1, x_init), pp.module.LQR(lti, Q, p, 6)(x_init)):
         torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize('bounds', [{}, {'u_lower': -1.5, 'u_upper': 2.0}, {'du': 0.5}], ids=['free', 'bounded', 'du'])
+def test_a_traced_system_gives_what_torch_gives(bounds, monkeypatch):
+    system, Q, p, T, x_init = swing(B=11)
+
+    def solve():
+        return pp.module.MPC(system, Q, p, T, pp.utils.ReduceToBason(steps=50, patience=50))(0.05, x_init, **bounds)
+    fast = solve()
+    monkeypatch.setattr('pypose_core.control.mpc.trace', lambda *_: None)
+    for a, b in zip(fast, solve()):
+        torch.testing.assert_close(a, b, atol=1e-7, rtol=1e-7)
+
+
+def test_a_system_that_changes_is_traced_again():
+    system, Q, p, T, x_init = swing(1, 10)
+    mpc = pp.module.MPC(system, Q, p, T, pp.utils.ReduceToBason(steps=50, patience=50))
+    first = mpc(0.05, x_init)[1]
+    system.length = 0.7
+    second = mpc(0.05, x_init)[1]
+    fresh = pp.module.MPC(system, Q, p, T, pp.utils.ReduceToBason(steps=50, patience=50))(0.05, x_init)[1]
+    assert (first - second).abs().max() > 1e-3
+    torch.testing.assert_close(second, fresh, atol=1e-8, rtol=1e-8)
+
+
+def test_time_and_single_precision_reach_a_traced_system():
+    class Windy(Unicycle):
+        def state_transition(self, state, input, t=None):
+            return super().state_transition(state, input) + torch.stack([t * 0.1, t * 0.0, t * 0.0], -1)
+    Q, p = torch.eye(5).expand(1, 6, 5, 5), torch.zeros(1, 6, 5)
+    x_init, results = torch.tensor([[1.0, 0.5, 0.2]]), []
+    for dtype in (torch.float32, torch.float64):
+        mpc = pp.module.MPC(Windy(0.1), Q.to(dtype), p.to(dtype), 6, pp.utils.ReduceToBason(steps=30, patience=30))
+        x, u, _ = mpc(0.5, x_init.to(dtype))
+        results.append(u)
+        state = x_init.to(dtype)
+        for k in range(6):
+            state = Windy(0.1).state_transition(state, u[:, k], torch.tensor([0.5 * k], dtype=dtype))
+            torch.testing.assert_close(state, x[:, k + 1])
+    assert results[0].dtype == torch.float32
+    torch.testing.assert_close(results[0].double(), results[1], atol=1e-4, rtol=1e-3)

@@ -80,6 +80,15 @@ class Horizon:
             return self.system.state_transition(x, u)
         return self.system.state_transition(x, u, self.times[k])
 
+    def step_all(self, x: Tensor, u: Tensor) -> Tensor:
+        """The states after each step from x (B, T, n) with u (B, T, m): (B, T, n)."""
+        with self._lent_clock():
+            if isinstance(self.system, NLS):
+                stages = x.transpose(0, 1), u.transpose(0, 1)
+                if self.system.takes_batches(*stages, self.times):
+                    return self.system.state_transition(*stages, self.times.view(-1, 1, 1)).transpose(0, 1)
+            return torch.stack([self.step(k, x[:, k], u[:, k]) for k in range(self.steps)], 1)
+
     def rollout(self, x0: Tensor, u: Tensor, feedback: tuple[Tensor, Tensor] | None = None,
                 lower: Tensor | None = None, upper: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """States (B, T+1, n) and inputs (B, T, m) from x0 (B, n).

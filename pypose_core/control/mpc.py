@@ -12,6 +12,7 @@ from pypose_core.control.ilqr import Trajectory, iterate
 from pypose_core.control.lqr import LQR
 from pypose_core.control.riccati import solve_lqr
 from pypose_core.control.stepper import ReduceToBason
+from pypose_core.control.traced_horizon import TracedHorizon, TracedStep, trace
 
 
 class MPC(nn.Module):
@@ -32,6 +33,7 @@ class MPC(nn.Module):
         self.stepper = copy.copy(stepper) if stepper is not None else ReduceToBason(steps=10)
         self.lqr = LQR(system, Q, p, T)
         self.trajectory: Trajectory | None = None
+        self._traced: TracedStep | None = None
 
     def forward(self, dt: int | float, x_init: Tensor, u_init: Tensor | None = None, u_lower=None, u_upper=None,
                 du=None) -> tuple[Tensor, Tensor, Tensor]:
@@ -52,15 +54,32 @@ class MPC(nn.Module):
         if horizon.linear:
             return self.lqr(x_init, dt, u, u_lower, u_upper)
         batch = torch.broadcast_shapes(x_init.shape[:1], self.lqr.n_batch)[0]
-        self.stepper.reset()
         with torch.no_grad():
             fixed = None if bounds is None else tuple(b.detach() for b in bounds)
-            self.trajectory = iterate(horizon, Q.detach(), p.detach(), x_init.detach().expand(batch, -1),
-                                      u.detach().expand(batch, T, -1), bounds=fixed, change=du, stepper=self.stepper)
+            given = (Q.detach(), p.detach(), x_init.detach().expand(batch, -1), u.detach().expand(batch, T, -1))
+            self.trajectory = self._iterate(horizon, given, bounds=fixed, change=du)
         x, u, cost = self.trajectory.x, self.trajectory.u, self.trajectory.cost
         if not torch.is_grad_enabled() or not _depends(horizon, (Q, p, x_init, *(bounds or ())), x, u):
             return x, u, cost
         return attach_gradient(horizon, Q, p, x_init.expand(batch, -1), x, u, cost, bounds)
+
+
+    def _iterate(self, horizon: Horizon, given: tuple, **options) -> Trajectory:
+        """iterate() along the system's tape where it has one that is still true, else along the system."""
+        n, m = given[2].shape[-1], given[3].shape[-1]
+        for fresh in (False, True):
+            if fresh or self._traced is None:
+                self._traced = trace(horizon.system, n, m, given[3])
+            if self._traced is None:
+                break
+            fast = TracedHorizon(horizon, self._traced)
+            self.stepper.reset()
+            found = iterate(fast, *given, stepper=self.stepper, **options)
+            if fast.agrees(horizon, found.x, found.u):
+                return found
+            self._traced = None
+        self.stepper.reset()
+        return iterate(horizon, *given, stepper=self.stepper, **options)
 
 
 def attach_gradient(horizon: Horizon, Q: Tensor, p: Tensor, x0: Tensor, x: Tensor, u: Tensor, cost: Tensor,
@@ -73,7 +92,7 @@ def attach_gradient(horizon: Horizon, Q: Tensor, p: Tensor, x0: Tensor, x: Tenso
     steps = u.shape[1]
     with torch.enable_grad():
         at_x, at_u = x[:, :-1].detach().requires_grad_(), u.detach().requires_grad_()
-        f = torch.stack([z for z in _all_steps(horizon, at_x, at_u)], 1)
+        f = horizon.step_all(at_x, at_u)
     A, B, _ = horizon.linearize(at_x.detach(), at_u.detach())
     fixed_Q, fixed_p = Q.detach().expand(len(x), -1, -1, -1), p.detach().expand(len(x), -1, -1)
     sides, weight = _active_sides(fixed_Q, fixed_p, A, B, x, u, bounds)
@@ -101,12 +120,6 @@ def _depends(horizon: Horizon, inputs: tuple, x: Tensor, u: Tensor) -> bool:
         return True
     with horizon._lent_clock():
         return horizon.step(0, x[:, 0], u[:, 0]).requires_grad
-
-
-def _all_steps(horizon: Horizon, x: Tensor, u: Tensor):
-    with horizon._lent_clock():
-        for k in range(u.shape[1]):
-            yield horizon.step(k, x[:, k], u[:, k])
 
 
 def _costates(Q: Tensor, p: Tensor, A: Tensor, x: Tensor, u: Tensor) -> Tensor:

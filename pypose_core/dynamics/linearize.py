@@ -41,6 +41,14 @@ def jacobians(function: Function, forms: dict, x: Tensor, u: Tensor, t, *, stage
         return form(function, x.detach(), u.detach(), t, weights, stages, by_input, False)
 
 
+def is_batched(function: Function, forms: dict, x: Tensor, u: Tensor, t: Tensor) -> bool:
+    """Whether the function takes all stages (T, ..., n), (T, ..., m) in one call, with times (T, 1, ...)."""
+    key = (x.shape, u.shape, x.dtype, x.device, True, True)
+    if key not in forms:
+        forms[key] = _find_form(function, x.detach(), u.detach(), t, True, True)
+    return forms[key][0] is _by_copies
+
+
 def _leaf(z: Tensor) -> Tensor:
     """z as a tensor to differentiate by, with its own history if it has one."""
     return z.view_as(z) if z.requires_grad else z.detach().requires_grad_()

@@ -4,7 +4,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pypose_core.dynamics.linearize import jacobians
+from pypose_core.dynamics.linearize import is_batched, jacobians
 from pypose_core.dynamics.system import System
 from pypose_core.lie.linalg import bmv
 
@@ -44,6 +44,10 @@ class NLS(System):
     def linearize_transition(self, state: Tensor, input: Tensor, t, **options) -> tuple[Tensor, Tensor, Tensor]:
         """f, ∂f/∂x, ∂f/∂u at the given rows; options and shapes as in linearize.jacobians."""
         return jacobians(self.state_transition, self._forms_f, state, input, t, **options)
+
+    def takes_batches(self, state: Tensor, input: Tensor, t: Tensor) -> bool:
+        """Whether one call of the transition does for all steps of states (T, ..., n) and inputs (T, ..., m)."""
+        return is_batched(self.state_transition, self._forms_f, state, input, t)
 
     def linearize_observation(self, state: Tensor, input: Tensor, t, **options) -> tuple[Tensor, Tensor, Tensor]:
         """g, ∂g/∂x, ∂g/∂u at the given rows; options and shapes as in linearize.jacobians."""

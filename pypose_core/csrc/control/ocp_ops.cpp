@@ -8,37 +8,10 @@
 #include <torch/library.h>
 
 #include "control/ocp.h"
+#include "control/unpack_tape.h"
 
 namespace pypose {
 namespace {
-
-template <class T, class S>
-std::vector<T> numbers(const at::Tensor& t) {
-  const at::Tensor c = t.contiguous();
-  const S* data = c.const_data_ptr<S>();
-  return std::vector<T>(data, data + c.numel());
-}
-
-Tape unpack(const std::vector<at::Tensor>& t) {
-  TORCH_CHECK(t.size() == 7, "a tape is seven tensors");
-  Tape tape;
-  const auto code = numbers<int32_t, int32_t>(t[0]);
-  for (size_t i = 0; i + 5 <= code.size(); i += 5)
-    tape.code.push_back({code[i], code[i + 1], code[i + 2], code[i + 3], code[i + 4]});
-  tape.constants = numbers<double, double>(t[1]);
-  const auto pairs = [](const at::Tensor& x) {
-    const auto flat = numbers<int32_t, int32_t>(x);
-    std::vector<Tape::Pair> result;
-    for (size_t i = 0; i + 2 <= flat.size(); i += 2) result.push_back({flat[i], flat[i + 1]});
-    return result;
-  };
-  tape.inputs = pairs(t[2]);
-  tape.outputs = pairs(t[3]);
-  tape.fixed_at = numbers<int32_t, int32_t>(t[4]);
-  tape.fixed = numbers<double, double>(t[5]);
-  tape.registers = numbers<int32_t, int32_t>(t[6])[0];
-  return tape;
-}
 
 class Ocp : public torch::CustomClassHolder {
  public:

@@ -1,0 +1,114 @@
+"""LQR and MPC beside PyPose, and beside a plain batched Riccati recursion in torch.
+
+n = 12 states, m = 4 inputs, T = 50 steps, float32 as in PyPose's examples; MPC of a cart with a pole, T = 50.
+"""
+import warnings
+from collections.abc import Iterator
+
+import torch
+from harness import Record, compare, main
+
+import pypose_core as pp
+from pypose_core.control.riccati import reference
+
+with warnings.catch_warnings():
+    warnings.simplefilter('ignore')
+    import pypose
+
+N, M, T = 12, 4, 50
+
+
+def problem(library, batch: int):
+    """A random time-invariant system and weights, all of which ask for gradients."""
+    torch.manual_seed(0)
+    Q = torch.randn(batch, T, N + M, N + M) / 4
+    Q = Q @ Q.mT + torch.eye(N + M)
+    p = torch.randn(batch, T, N + M)
+    A = torch.eye(N) + 0.05 * torch.randn(batch, N, N)
+    B, c = 0.3 * torch.randn(batch, N, M), 0.1 * torch.randn(batch, N)
+    x = torch.randn(batch, N)
+    leaves = [z.requires_grad_() for z in (Q, p, A, B, c, x)]
+    system = library.module.LTI(A, B, torch.eye(N), torch.zeros(N, M), c)
+    return leaves, lambda: library.module.LQR(system, Q, p, T)(x)
+
+
+def once(solve, leaves, backward: bool):
+    with torch.set_grad_enabled(backward):
+        x, u, cost = solve()[:3]
+    if not backward:
+        return x, u
+    return torch.autograd.grad(x.square().sum() + u.square().sum() + cost.sum(), leaves)
+
+
+def close(a, b) -> bool:
+    return all(bool((s - t).abs().max() <= 2e-3 * (1 + t.abs().max())) for s, t in zip(a, b))
+
+
+def symmetric(grads):
+    """A gradient by a matrix of which only the symmetric part counts."""
+    return (grads[0] + grads[0].mT) / 2, *grads[1:]
+
+
+def lqr(batch: int, backward: bool, rounds: int) -> Iterator[Record]:
+    leaves, ours = problem(pp, batch)
+    theirs_leaves, theirs = problem(pypose, batch)
+    Q, p, A, B, c, x = leaves
+
+    def plain():
+        return reference(Q, p, A[:, None], B[:, None], c[:, None], x, T)
+    kind = 'forward and backward' if backward else 'forward'
+    case = f'LQR n = {N}, m = {M}, T = {T}, batch {batch}, {kind}'
+    note = 'trajectories or gradients agree to 2e-3 of their size, in float32'
+    tidy = symmetric if backward else tuple
+    yield compare(case, peer='pypose 0.9.5', ours=lambda: tidy(once(ours, leaves, backward)),
+                  theirs=lambda: tidy(once(theirs, theirs_leaves, backward)), agree=close, target=20, rounds=rounds,
+                  note=note)
+    yield compare(case, peer='the same recursion in plain torch, batched',
+                  ours=lambda: tidy(once(ours, leaves, backward)), theirs=lambda: tidy(once(plain, leaves, backward)),
+                  agree=close, target=1, rounds=rounds, note=note)
+
+
+def cartpole(library):
+    """The same for both libraries: an Euler step of 0.02 s of a pole of 0.1 kg and 1 m on a cart of 1 kg."""
+    class Cart(library.module.NLS):
+        def state_transition(self, state, input, t=None):
+            v, angle, turning = state[..., 1], state[..., 2], state[..., 3]
+            c, s = angle.cos(), angle.sin()
+            q = (input[..., 0] + 0.05 * turning * turning * s) / 1.1
+            angular = (9.81 * s - c * q) / (0.5 * (4 / 3 - c * c * (0.1 / 1.1)))
+            return state + 0.02 * torch.stack([v, q - angular * c * (0.05 / 1.1), turning, angular], -1)
+
+        def observation(self, state, input, t=None):
+            return state
+    return Cart()
+
+
+def mpc(backward: bool, rounds: int) -> Record:
+    steps = 50
+    Q = torch.diag(torch.tensor([1.0, 0.1, 10.0, 0.1, 0.01])).double().expand(1, steps, 5, 5).contiguous()
+    p = torch.zeros(1, steps, 5).double()
+    x_init = torch.tensor([[0.0, 0.0, 0.4, 0.0]]).double()
+
+    def solve(library):
+        system, start = cartpole(library), x_init.clone().requires_grad_(backward)
+        mpc = library.module.MPC(system, Q, p, steps, stepper=library.utils.ReduceToBason(steps=10))
+        x, u, cost = mpc(0.02, start)
+        if backward:
+            return torch.autograd.grad(cost.sum(), start)
+        return x.detach(), u.detach()
+    return compare(f'MPC of a cart and pole, T = {steps}, {"forward and backward" if backward else "forward"}',
+                   peer='pypose 0.9.5', ours=lambda: solve(pp), theirs=lambda: solve(pypose),
+                   agree=lambda a, b: all(bool((s - t).abs().max() < 1e-3 * (1 + t.abs().max())) for s, t in zip(a, b)),
+                   target=50, rounds=rounds, note='trajectories or gradients of the cost agree to 1e-3 of their size')
+
+
+def records(quick: bool) -> Iterator[Record]:
+    for batch in (1, 16) if quick else (1, 64, 1024):
+        for backward in (False, True):
+            yield from lqr(batch, backward, 2 if quick or batch > 64 else 5)
+    for backward in (False, True):
+        yield mpc(backward, 2 if quick else 3)
+
+
+if __name__ == '__main__':
+    main(records, __doc__)
