@@ -12,6 +12,7 @@ from .levenberg_marquardt import LevenbergMarquardt
 from .marginals import Marginals
 from .problem import Problem
 from .result import GraphResult
+from .small_graphs import solve_small_parts
 
 
 class FactorGraph:
@@ -126,9 +127,14 @@ class FactorGraph:
         """Minimize the cost from the present values, and keep the result as the present values.
 
         Args:
-            solver: LevenbergMarquardt() by default; GaussNewton and Dogleg are the others.
+            solver: LevenbergMarquardt() by default; GaussNewton and Dogleg are the others. A graph of many small
+                parts is solved part by part by the first one, each with a damping of its own.
         """
-        result = (solver or LevenbergMarquardt()).run(self.problem(), self.values)
+        solver, result = solver or LevenbergMarquardt(), None
+        if type(solver) is LevenbergMarquardt:
+            result = solve_small_parts(self, solver)
+        if result is None:
+            result = solver.run(self.problem(), self.values)
         self.values = dict(result.value)
         return result
 

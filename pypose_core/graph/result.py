@@ -21,6 +21,21 @@ class GraphStatus(Enum):
         return self is GraphStatus.CONVERGED
 
 
+@dataclass(frozen=True)
+class PartStats:
+    """Numbers of P parts of a graph that have nothing to do with each other."""
+
+    first: Tensor
+    """(P,) the first variable of each."""
+    status: tuple[GraphStatus, ...]
+    iterations: Tensor
+    """(P,) linear systems solved."""
+    cost: Tensor
+    """(P,) sum of rho(r' Omega r) at the end."""
+    chi2: Tensor
+    """(P,) sum of r' Omega r at the end, without kernels."""
+
+
 @dataclass
 class GraphStats:
     """Numbers of one optimization."""
@@ -31,6 +46,8 @@ class GraphStats:
     """Sum of rho(r' Omega r), at the start and after each accepted step."""
     chi2: float = float('nan')
     """Sum of r' Omega r at the end, without kernels."""
+    parts: PartStats | None = None
+    """Of each part, where a graph was solved part by part."""
 
 
 @dataclass(frozen=True)

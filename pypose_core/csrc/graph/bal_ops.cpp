@@ -73,14 +73,14 @@ std::tuple<double, double> graph_linearize_bal(const at::Tensor& poses, const at
   const double* W = information.numel() ? information.const_data_ptr<double>() : nullptr;
   const int64_t* slot = wanted ? slots.const_data_ptr<int64_t>() : nullptr;
   double *h = wanted ? H.mutable_data_ptr<double>() : nullptr, *gradient = wanted ? g.mutable_data_ptr<double>() : nullptr;
-  Cost cost;
+  Cost<double> cost;
   double r[2], Wr[2], J[2 * Bal::kColumns], WJ[2 * Bal::kColumns];
   for (int64_t f = 0; f < M; ++f, i += kVariables, measured += 2, slot += kSlots) {
     Bal::residual(P + 7 * i[0], L + 3 * i[1], X + 3 * i[2], measured, r, wanted ? J : nullptr);
     const double* O = W ? W + 4 * f : nullptr;
     for (int k = 0; k < 2; ++k) Wr[k] = O ? O[2 * k] * r[0] + O[2 * k + 1] * r[1] : r[k];
     const double s = r[0] * Wr[0] + r[1] * Wr[1], given = weight.numel() ? weight.const_data_ptr<double>()[f] : 1;
-    const Robust robustified = robust(kernel, width, given * s);
+    const Robust<double> robustified = robust(kernel, width, given * s);
     cost.robust += robustified.cost;
     cost.chi2 += s;
     if (!wanted) continue;

@@ -14,7 +14,7 @@ namespace pypose {
 namespace {
 
 template <typename Group, int V>
-Cost linearize_batch(const at::Tensor& X, const at::Tensor& index, const at::Tensor& Z, const at::Tensor& information,
+Cost<double> linearize_batch(const at::Tensor& X, const at::Tensor& index, const at::Tensor& Z, const at::Tensor& information,
                      const at::Tensor& weight, int64_t kernel, double width, const at::Tensor& column,
                      const at::Tensor& slots, at::Tensor& H, at::Tensor& g, at::Tensor& squared) {
   constexpr int D = Group::kDof, S = Group::kStorage;
@@ -34,10 +34,10 @@ Cost linearize_batch(const at::Tensor& X, const at::Tensor& index, const at::Ten
     check(g, f64, {g.numel()}, "g");
     check_slots(slots, column, D * D, H, g);
   }
-  const Weighting weighting = {information.const_data_ptr<double>(),
+  const Weighting<double> weighting = {information.const_data_ptr<double>(),
                                weight.numel() ? weight.const_data_ptr<double>() : nullptr,
                                checked_kernel(kernel, width), width};
-  const Target target = {wanted ? column.const_data_ptr<int64_t>() : nullptr,
+  const Target<double> target = {wanted ? column.const_data_ptr<int64_t>() : nullptr,
                          wanted ? slots.const_data_ptr<int64_t>() : nullptr,
                          wanted ? H.mutable_data_ptr<double>() : nullptr,
                          wanted ? g.mutable_data_ptr<double>() : nullptr};
@@ -55,7 +55,7 @@ std::tuple<double, double> graph_linearize(const at::Tensor& X, const at::Tensor
   const bool se3 = X.size(1) == Se3::kStorage, pair = index.size(1) == 2;
   const auto call = se3 ? (pair ? linearize_batch<Se3, 2> : linearize_batch<Se3, 1>)
                         : (pair ? linearize_batch<Se2, 2> : linearize_batch<Se2, 1>);
-  const Cost cost = call(X, index, Z, information, weight, kernel, width, column, slots, H, g, squared);
+  const Cost<double> cost = call(X, index, Z, information, weight, kernel, width, column, slots, H, g, squared);
   return {cost.robust, cost.chi2};
 }
 
@@ -79,13 +79,13 @@ std::tuple<double, double> graph_assemble(const at::Tensor& J, const at::Tensor&
   const Kernel kernel = checked_kernel(kernel_, width);
   double *h = H.mutable_data_ptr<double>(), *gradient = g.mutable_data_ptr<double>();
   const int64_t *column = columns.const_data_ptr<int64_t>(), *slot = slots.const_data_ptr<int64_t>();
-  Cost cost;
+  Cost<double> cost;
   for (int64_t f = 0; f < M; ++f, column += V) {
     const double *rf = r.const_data_ptr<double>() + f * e, *Jf = J.const_data_ptr<double>() + f * e * D;
     double s = 0;
     for (int64_t k = 0; k < e; ++k) s += rf[k] * rf[k];
     const double given = weight.numel() ? weight.const_data_ptr<double>()[f] : 1;
-    const Robust robustified = robust(kernel, width, given * s);
+    const Robust<double> robustified = robust(kernel, width, given * s);
     const double w = given * robustified.weight;
     cost.robust += robustified.cost;
     cost.chi2 += s;

@@ -13,39 +13,42 @@ namespace pypose {
 
 // Where the blocks go. column[v] is the scalar row of variable v, or -1 for one that is held. A slot is
 // 2 * (offset of the block in H) + (whether it is stored transposed there), or -1 for none.
+template <typename S>
 struct Target {
   const int64_t* column;
   const int64_t* slots;
-  double* H;      // nullptr: only the cost is wanted
-  double* g;
+  S* H;           // nullptr: only the cost is wanted
+  S* g;
 };
 
+template <typename S>
 struct Cost {
-  double robust = 0, chi2 = 0;
+  S robust = 0, chi2 = 0;
 };
 
+template <typename S>
 struct Weighting {
-  const double* information;    // per factor, row-major
-  const double* weight;         // per factor; nullptr: 1
+  const S* information;    // per factor, row-major
+  const S* weight;         // per factor; nullptr: 1
   Kernel kernel;
   double width;
 };
 
 // C = A^T B of D x D matrices.
-template <int D>
-inline void transposed_product(const double* A, const double* B, double* C) {
+template <int D, typename S>
+inline void transposed_product(const S* A, const S* B, S* C) {
   for (int i = 0; i < D; ++i) {
-    double row[D] = {};
+    S row[D] = {};
     for (int k = 0; k < D; ++k)
       for (int j = 0; j < D; ++j) row[j] += A[D * k + i] * B[D * k + j];
     for (int j = 0; j < D; ++j) C[D * i + j] = row[j];
   }
 }
 
-template <int D>
-inline void add_block(const double* block, double weight, int64_t slot, double* H) {
+template <int D, typename S>
+inline void add_block(const S* block, S weight, int64_t slot, S* H) {
   if (slot < 0) return;
-  double* at = H + (slot >> 1);
+  S* at = H + (slot >> 1);
   if (slot & 1) {
     for (int i = 0; i < D; ++i)
       for (int j = 0; j < D; ++j) at[D * i + j] += weight * block[D * j + i];
@@ -55,10 +58,10 @@ inline void add_block(const double* block, double weight, int64_t slot, double* 
 }
 
 // One factor, given its residual and the Jacobians of its V variables, first variable first.
-template <int D, int V>
-inline void accumulate(const double* r, const double (*J)[D * D], const double* information, double weight,
-                       const int64_t* column, const int64_t* slots, double* H, double* g) {
-  double WJ[V][D * D], Wr[D], block[D * D];
+template <int D, int V, typename S>
+inline void accumulate(const S* r, const S (*J)[D * D], const S* information, S weight,
+                       const int64_t* column, const int64_t* slots, S* H, S* g) {
+  S WJ[V][D * D], Wr[D], block[D * D];
   for (int i = 0; i < D; ++i) {
     Wr[i] = 0;
     for (int k = 0; k < D; ++k) Wr[i] += information[D * i + k] * r[k];
@@ -78,11 +81,11 @@ inline void accumulate(const double* r, const double (*J)[D * D], const double* 
     }
 }
 
-template <int D>
-inline double quadratic(const double* r, const double* information) {
-  double s = 0;
+template <int D, typename S>
+inline S quadratic(const S* r, const S* information) {
+  S s = 0;
   for (int i = 0; i < D; ++i) {
-    double row = 0;
+    S row = 0;
     for (int j = 0; j < D; ++j) row += information[D * i + j] * r[j];
     s += r[i] * row;
   }
@@ -90,20 +93,20 @@ inline double quadratic(const double* r, const double* information) {
 }
 
 // Factors with residual Log(Z^-1 Xi^-1 Xj) (V = 2) or Log(Z^-1 X) (V = 1); `squared` (M) takes r^T Omega r.
-template <typename Group, int V>
-Cost linearize(int64_t count, const double* X, const int64_t* index, const double* Z, const Weighting& weighting,
-               const Target& target, double* squared) {
-  constexpr int D = Group::kDof, S = Group::kStorage, kSlots = V * (V + 1) / 2;
-  Cost cost;
-  for (int64_t f = 0; f < count; ++f, index += V, Z += S) {
-    double T[S], E[S], r[D], J[V][D * D];
-    if constexpr (V == 2) Group::between(X + S * index[0], X + S * index[1], T);
-    else std::copy_n(X + S * index[0], S, T);
+template <typename Group, int V, typename S>
+Cost<S> linearize(int64_t count, const S* X, const int64_t* index, const S* Z, const Weighting<S>& weighting,
+                  const Target<S>& target, S* squared) {
+  constexpr int D = Group::kDof, N = Group::kStorage, kSlots = V * (V + 1) / 2;
+  Cost<S> cost;
+  for (int64_t f = 0; f < count; ++f, index += V, Z += N) {
+    S T[N], E[N], r[D], J[V][D * D];
+    if constexpr (V == 2) Group::between(X + N * index[0], X + N * index[1], T);
+    else std::copy_n(X + N * index[0], N, T);
     Group::between(Z, T, E);
     Group::log(E, r);
-    const double* information = weighting.information + int64_t(D * D) * f;
-    const double s = quadratic<D>(r, information), weight = weighting.weight ? weighting.weight[f] : 1;
-    const Robust k = robust(weighting.kernel, weighting.width, weight * s);
+    const S* information = weighting.information + int64_t(D * D) * f;
+    const S s = quadratic<D>(r, information), weight = weighting.weight ? weighting.weight[f] : S(1);
+    const Robust<S> k = robust(weighting.kernel, weighting.width, weight * s);
     cost.robust += k.cost;
     cost.chi2 += s;
     if (squared) squared[f] = s;

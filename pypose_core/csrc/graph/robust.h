@@ -9,12 +9,13 @@ namespace pypose {
 
 enum class Kernel : int64_t { kNone, kHuber, kCauchy, kTukey, kGemanMcClure, kWelsch, kCount };
 
+template <typename S>
 struct Robust {
-  double cost, weight;
+  S cost, weight;
 };
 
 // `width` is in units of standard deviations.
-inline Robust robust(Kernel kernel, double width, double s) {
+inline Robust<double> robust(Kernel kernel, double width, double s) {
   const double k2 = width * width;
   switch (kernel) {
     case Kernel::kHuber:

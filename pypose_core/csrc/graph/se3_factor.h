@@ -11,25 +11,28 @@ struct Se3 {
   static constexpr int kStorage = 7, kDof = 6;
 
   // out = A^-1 B
-  static void between(const double* A, const double* B, double* out) {
-    const double d[3] = {B[0] - A[0], B[1] - A[1], B[2] - A[2]};
-    double conj[4];
+  template <typename S>
+  static void between(const S* A, const S* B, S* out) {
+    const S d[3] = {B[0] - A[0], B[1] - A[1], B[2] - A[2]};
+    S conj[4];
     quat_conj(A + 3, conj);
     quat_rotate(conj, d, out);
     quat_mul(conj, B + 3, out + 3);
   }
 
   // out = A B
-  static void compose(const double* A, const double* B, double* out) {
-    double t[3], q[4];
+  template <typename S>
+  static void compose(const S* A, const S* B, S* out) {
+    S t[3], q[4];
     quat_rotate(A + 3, B, t);
     quat_mul(A + 3, B + 3, q);
     for (int k = 0; k < 3; ++k) out[k] = A[k] + t[k];
     for (int k = 0; k < 4; ++k) out[3 + k] = q[k];
   }
 
-  static void inverse(const double* A, double* out) {
-    double conj[4], t[3];
+  template <typename S>
+  static void inverse(const S* A, S* out) {
+    S conj[4], t[3];
     quat_conj(A + 3, conj);
     quat_rotate(conj, A, t);
     for (int k = 0; k < 3; ++k) out[k] = -t[k];
@@ -37,19 +40,22 @@ struct Se3 {
   }
 
   // out = X Exp(d), the quaternion renormalised.
-  static void retract(const double* X, const double* d, double* out) {
-    double J[9], step[7];
+  template <typename S>
+  static void retract(const S* X, const S* d, S* out) {
+    S J[9], step[7];
     so3_Jl(d + 3, J);
     for (int k = 0; k < 3; ++k) step[k] = dot3(J + 3 * k, d);
     so3_exp(d + 3, step + 3);
     compose(X, step, out);
-    const double norm = std::sqrt(out[3] * out[3] + out[4] * out[4] + out[5] * out[5] + out[6] * out[6]);
+    using std::sqrt;
+    const S norm = sqrt(out[3] * out[3] + out[4] * out[4] + out[5] * out[5] + out[6] * out[6]);
     for (int k = 3; k < 7; ++k) out[k] /= norm;
   }
 
   // r = Log(E)
-  static void log(const double* E, double* r) {
-    double J[9];
+  template <typename S>
+  static void log(const S* E, S* r) {
+    S J[9];
     so3_log(E + 3, r + 3);
     so3_Jl_inv(r + 3, J);
     for (int k = 0; k < 3; ++k) r[k] = dot3(J + 3 * k, E);
@@ -82,16 +88,17 @@ struct Se3 {
   }
 
   // Ji = -Jj Ad(T^-1) for T = Xi^-1 Xj: what a perturbation of Xi does, from what one of Xj does.
-  static void first_jacobian(const double* T, const double* Jj, double* Ji) {
-    double R[9], Rt[9], tR[9];
+  template <typename S>
+  static void first_jacobian(const S* T, const S* Jj, S* Ji) {
+    S R[9], Rt[9], tR[9];
     quat_to_matrix(T + 3, R);
     for (int i = 0; i < 3; ++i)
       for (int j = 0; j < 3; ++j) Rt[3 * i + j] = -R[3 * j + i];
     // -R^T t^ = (t^ R)^T, and the sign of Ji is in Rt already
-    double that[9];
+    S that[9];
     hat(T, that);
-    mul3(Rt, that, tR, -1.0);
-    double A[9], B[9], left[9], right[9], more[9];
+    mul3(Rt, that, tR, S(-1));
+    S A[9], B[9], left[9], right[9], more[9];
     for (int i = 0; i < 3; ++i)
       for (int j = 0; j < 3; ++j) A[3 * i + j] = Jj[6 * i + j], B[3 * i + j] = Jj[6 * i + j + 3];
     mul3(A, Rt, left), mul3(A, tR, right), mul3(B, Rt, more);

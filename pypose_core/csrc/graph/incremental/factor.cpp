@@ -9,18 +9,18 @@ namespace pypose::incremental {
 namespace {
 
 template <typename Group, int V>
-Cost run(const double* const* x, const Factor& factor, double* values) {
+Cost<double> run(const double* const* x, const Factor& factor, double* values) {
   constexpr int S = Group::kStorage, D = Group::kDof;
   static constexpr int64_t index[2] = {0, 1}, column[2] = {0, D}, slots[3] = {0, 2 * D * D, 4 * D * D};
   double X[V * S];
   for (int v = 0; v < V; ++v) std::copy_n(x[v], S, X + v * S);
-  const Weighting weighting = {factor.information.data(), &factor.weight, factor.kernel, factor.width};
-  const Target target = {column, slots, values, values + V * (V + 1) / 2 * D * D};
-  return pypose::linearize<Group, V>(1, X, index, factor.measured.data(), weighting, target, nullptr);
+  const Weighting<double> weighting = {factor.information.data(), &factor.weight, factor.kernel, factor.width};
+  const Target<double> target = {column, slots, values, values + V * (V + 1) / 2 * D * D};
+  return pypose::linearize<Group, V>(1, X, index, factor.measured.data(), weighting, target, static_cast<double*>(nullptr));
 }
 
 // r = x_j - x_i - z, or x - z.
-Cost run_euclidean(const double* const* x, const Factor& factor, double* values) {
+Cost<double> run_euclidean(const double* const* x, const Factor& factor, double* values) {
   const int d = factor.dofs[0], last = int(factor.variables.size()) - 1;
   std::vector<double> r(d), Wr(d, 0.0);
   for (int k = 0; k < d; ++k) r[k] = x[last][k] - (last ? x[0][k] : 0) - factor.measured[k];
@@ -29,7 +29,7 @@ Cost run_euclidean(const double* const* x, const Factor& factor, double* values)
     for (int j = 0; j < d; ++j) Wr[i] += factor.information[i * d + j] * r[j];
     s += r[i] * Wr[i];
   }
-  const Robust k = robust(factor.kernel, factor.width, factor.weight * s);
+  const Robust<double> k = robust(factor.kernel, factor.width, factor.weight * s);
   const double w = factor.weight * k.weight;
   for (int slot = 0; slot < (last ? 3 : 1); ++slot)
     for (int i = 0; i < d * d; ++i) *values++ = (slot == 1 ? -w : w) * factor.information[i];
@@ -38,7 +38,7 @@ Cost run_euclidean(const double* const* x, const Factor& factor, double* values)
   return {k.cost, s};
 }
 
-Cost run(Manifold manifold, const double* const* x, const Factor& factor, double* values) {
+Cost<double> run(Manifold manifold, const double* const* x, const Factor& factor, double* values) {
   const bool pair = factor.model == Model::kBetween;
   switch (manifold) {
     case Manifold::kSe2: return pair ? run<Se2, 2>(x, factor, values) : run<Se2, 1>(x, factor, values);
@@ -71,7 +71,7 @@ size_t values_of(const Factor& factor) {
 
 void linearize(Manifold manifold, const double* const* x, Factor& factor) {
   factor.linear.values.assign(values_of(factor), 0.0);
-  const Cost cost = run(manifold, x, factor, factor.linear.values.data());
+  const Cost<double> cost = run(manifold, x, factor, factor.linear.values.data());
   factor.linear.constant = cost.robust;
 }
 
@@ -79,7 +79,7 @@ void assemble(int e, const double* r, const double* J, Factor& factor) {
   const int D = factor.dof(), V = int(factor.dofs.size());
   double s = 0;
   for (int k = 0; k < e; ++k) s += r[k] * r[k];
-  const Robust robustified = robust(factor.kernel, factor.width, factor.weight * s);
+  const Robust<double> robustified = robust(factor.kernel, factor.width, factor.weight * s);
   const double w = factor.weight * robustified.weight;
   factor.linear.constant = robustified.cost;
   factor.linear.values.assign(values_of(factor), 0.0);
