@@ -1,4 +1,4 @@
-"""Many small pose graphs at once: ours as one graph of many parts, GTSAM in a Python loop.
+"""Many small pose graphs at once: ours as one graph of many parts, solved in lockstep, GTSAM in a Python loop.
 
 Graphs of 20 poses around a loop with 30 measurements each, noise of 5 cm and 0.02 rad, started with 0.1 m and 0.1 rad
 of error. GTSAM's graphs are built beforehand, ours is built and analysed within the time. Agreement: the sum of chi2

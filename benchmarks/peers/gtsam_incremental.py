@@ -31,7 +31,7 @@ class Isam2:
     def pose(self, row: np.ndarray):
         """A row as GTSAM's pose."""
         if self.spatial:
-            return gtsam.Pose3(gtsam.Rot3.Quaternion(row[6], *row[3:6]), row[:3])
+            return pose3(row)
         return gtsam.Pose2(row[0], row[1], np.arctan2(row[3], row[2]))
 
     def guess(self, index: int, measured: np.ndarray):
@@ -55,3 +55,9 @@ class Isam2:
 
     def _estimate(self, k: int):
         return self.isam.calculateEstimatePose3(k) if self.spatial else self.isam.calculateEstimatePose2(k)
+
+
+def pose3(row: np.ndarray) -> gtsam.Pose3:
+    """[x y z qx qy qz qw] as GTSAM's pose."""
+    x, y, z, w = row[3:]
+    return gtsam.Pose3(gtsam.Rot3.Quaternion(w, x, y, z), row[:3])

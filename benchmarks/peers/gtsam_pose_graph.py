@@ -6,6 +6,8 @@ from pathlib import Path
 import gtsam
 import numpy as np
 
+from .gtsam_incremental import pose3
+
 
 @dataclass(frozen=True)
 class Solved:
@@ -70,10 +72,10 @@ class ManyGraphs:
         for one, measurements in zip(poses, measured):
             graph, values = gtsam.NonlinearFactorGraph(), gtsam.Values()
             for k, row in enumerate(one):
-                values.insert(k, _pose(row))
-            graph.add(gtsam.PriorFactorPose3(0, _pose(one[0]), held))
+                values.insert(k, pose3(row))
+            graph.add(gtsam.PriorFactorPose3(0, pose3(one[0]), held))
             for (i, j), row in zip(index.tolist(), measurements):
-                graph.add(gtsam.BetweenFactorPose3(i, j, _pose(row), noise))
+                graph.add(gtsam.BetweenFactorPose3(i, j, pose3(row), noise))
             self.problems.append((graph, values))
         self.params = gtsam.LevenbergMarquardtParams()
         self.params.setRelativeErrorTol(1e-6)
@@ -86,8 +88,3 @@ class ManyGraphs:
             optimizer.optimize()
             total += 2 * optimizer.error()
         return total
-
-
-def _pose(row: np.ndarray) -> gtsam.Pose3:
-    x, y, z, w = row[3:]
-    return gtsam.Pose3(gtsam.Rot3.Quaternion(w, x, y, z), row[:3])

@@ -17,9 +17,13 @@ from scipy.stats import chi2
 from torch import Tensor
 
 from .factor_graph import FactorGraph
-from .factors import Factors
+from .factors import Between, Factors
 from .levenberg_marquardt import LevenbergMarquardt
+from .pairwise_consistency import consistent_sets
 from .result import GraphResult
+
+MOST_PROPOSALS = 10
+"""Sets of dropped measurements that get a second look, each at the price of an optimization; the largest ones."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,8 @@ def solve_robustly(graph: FactorGraph, suspects: Sequence[Factors], *, probabili
     """Optimize a graph in which some of the suspect factors may be wrong.
 
     The graph's other factors are trusted: start from values that they alone determine, for a pose graph
-    `odometry_initialization`. Afterwards the suspects carry weights 1 and 0, and the graph has the solution.
+    `odometry_initialization`. Dropped measurements that agree with each other get a second look. Afterwards the
+    suspects carry weights 1 and 0, and the graph has the solution.
 
     Args:
         graph: its values are the start.
@@ -58,37 +63,75 @@ def solve_robustly(graph: FactorGraph, suspects: Sequence[Factors], *, probabili
             raise ValueError('a batch of suspects is not in the graph')
         if factors.kernel.value:
             raise ValueError('suspects must have no robust kernel: graduated non-convexity is one')
-    solver = solver or LevenbergMarquardt(max_iterations=10, tolerance=1e-4)
-    limits = [torch.tensor(chi2.ppf(probability, factors.residual_size), dtype=torch.float64)
-              for factors in suspects]
-    for factors in suspects:
-        factors.weight = torch.ones(len(factors), dtype=torch.float64)
-    squared = [factors.squared(graph.values) for factors in suspects]
-    largest = max((float((s / c2).max()) for s, c2 in zip(squared, limits) if len(s)), default=0.0)
-    mu = 1 / (2 * largest - 1) if largest > 0.5 else None
-    rounds = 0
-    while mu is not None and rounds < max_rounds:
-        rounds += 1
-        graph.optimize(solver)
-        squared = [factors.squared(graph.values) for factors in suspects]
-        done = True
-        for factors, s, c2 in zip(suspects, squared, limits):
-            weight = (c2 / s.clamp(min=1e-300) * (mu * (mu + 1))).sqrt() - mu
-            factors.weight = weight.clamp(0, 1)
-            done = done and bool(((factors.weight < 1e-3) | (factors.weight > 1 - 1e-3)).all())
-        if done and mu > 1:
-            break
-        mu *= growth
-    for factors in suspects:
-        factors.weight = (factors.weight > 0.5).to(torch.float64)
-    result = graph.optimize()
-    # What was dropped on the way, while others still pulled, may fit now.
-    for _ in range(max_rounds):
-        kept = [(factors.squared(graph.values) <= c2).to(torch.float64) for factors, c2 in zip(suspects, limits)]
-        if all(torch.equal(factors.weight, weight) for factors, weight in zip(suspects, kept)):
-            break
-        rounds += 1
-        for factors, weight in zip(suspects, kept):
-            factors.weight = weight
-        result = graph.optimize()
-    return GncResult(result, tuple(factors.weight > 0.5 for factors in suspects), rounds)
+    search = _Search(graph, suspects, probability)
+    search.anneal(growth, max_rounds, solver or LevenbergMarquardt(max_iterations=10, tolerance=1e-4))
+    search.settle(max_rounds)
+    while search.second_look(max_rounds):
+        pass
+    return GncResult(search.result, tuple(factors.weight > 0.5 for factors in suspects), search.rounds)
+
+
+class _Search:
+    """The steps of `solve_robustly`; the suspects' weights are its state, beside the values of the graph."""
+
+    def __init__(self, graph: FactorGraph, suspects: Sequence[Factors], probability: float):
+        self.graph, self.suspects, self.rounds = graph, suspects, 0
+        self.limits = [torch.tensor(chi2.ppf(probability, factors.residual_size), dtype=torch.float64)
+                       for factors in suspects]
+        for factors in suspects:
+            factors.weight = torch.ones(len(factors), dtype=torch.float64)
+
+    def squared(self) -> list[Tensor]:
+        return [factors.squared(self.graph.values) for factors in self.suspects]
+
+    def anneal(self, growth: float, max_rounds: int, solver: LevenbergMarquardt) -> None:
+        """From the convex surrogate to the truncated one, then weights 1 and 0."""
+        largest = max((float((s / c2).max()) for s, c2 in zip(self.squared(), self.limits) if len(s)), default=0.0)
+        mu = 1 / (2 * largest - 1) if largest > 0.5 else None
+        while mu is not None and self.rounds < max_rounds:
+            self.rounds += 1
+            self.graph.optimize(solver)
+            done = True
+            for factors, s, c2 in zip(self.suspects, self.squared(), self.limits):
+                weight = (c2 / s.clamp(min=1e-300) * (mu * (mu + 1))).sqrt() - mu
+                factors.weight = weight.clamp(0, 1)
+                done = done and bool(((factors.weight < 1e-3) | (factors.weight > 1 - 1e-3)).all())
+            if done and mu > 1:
+                break
+            mu *= growth
+        for factors in self.suspects:
+            factors.weight = (factors.weight > 0.5).to(torch.float64)
+
+    def settle(self, max_rounds: int) -> None:
+        """Optimize, keep what is below c^2 and nothing else, until that is what was kept already."""
+        self.result = self.graph.optimize()
+        for _ in range(max_rounds):      # what was dropped on the way, while others still pulled, may fit now
+            kept = [(s <= c2).to(torch.float64) for s, c2 in zip(self.squared(), self.limits)]
+            if all(torch.equal(factors.weight, weight) for factors, weight in zip(self.suspects, kept)):
+                break
+            self.rounds += 1
+            for factors, weight in zip(self.suspects, kept):
+                factors.weight = weight
+            self.result = self.graph.optimize()
+        self.cost = self.result.stats.cost[-1] + sum(float((1 - factors.weight).sum() * c2)
+                                                     for factors, c2 in zip(self.suspects, self.limits))
+
+    def second_look(self, max_rounds: int) -> bool:
+        """Take dropped measurements back that agree with each other, if that lowers the truncated cost: surrogates
+        can lead to a minimum in which parts of the graph lie wrong, and what would put them right is dropped."""
+        sets = [(factors, consistent_sets(factors, self.graph.values, factors.weight < 0.5, limit=4 * float(c2)))
+                for factors, c2 in zip(self.suspects, self.limits) if isinstance(factors, Between)]
+        together = [(factors, first >= 0) for factors, first in sets if bool((first >= 0).any())]
+        singles = [[(factors, first == k)] for factors, first in sets for k in first[first >= 0].unique().tolist()]
+        singles = sorted(singles, key=lambda proposal: -int(proposal[0][1].sum()))[:MOST_PROPOSALS]
+        for proposal in ([together] if together else []) + (singles if len(singles) > 1 else []):
+            before = self.graph.values, [factors.weight for factors in self.suspects], self.cost, self.result
+            for factors, back in proposal:
+                factors.weight = torch.where(back, 1.0, factors.weight)
+            self.settle(max_rounds)
+            if self.cost < before[2]:
+                return True
+            self.graph.values, weights, self.cost, self.result = before
+            for factors, weight in zip(self.suspects, weights):
+                factors.weight = weight
+        return False

@@ -92,18 +92,19 @@ class Factors(ABC):
             self._root = real(root, (len(self), size, size), 'sqrt_information')
             self.information = (self._root.mT @ self._root).contiguous()
         elif information is not None:
-            self.set_information(real(information, (len(self), size, size), 'information'))
+            alike = torch.as_tensor(information).dim() == 2
+            self.set_information(real(information, (len(self), size, size), 'information'), alike=alike)
         else:
             self.unit_information = True
             self.information = torch.eye(size, dtype=torch.float64).expand(len(self), size, size).contiguous()
 
-    def set_information(self, information: Tensor, *, known: bool = False) -> None:
-        """Take (M, e, e) as the information.
+    def set_information(self, information: Tensor, *, known: bool = False, alike: bool = False) -> None:
+        """Take (M, e, e) as the information; `known` to be right, or `alike` of all factors.
 
         Raises:
             ValueError: it is not symmetric positive semidefinite.
         """
-        bad = -1 if known else torch.ops.pypose.graph_first_indefinite(information)
+        bad = torch.ops.pypose.graph_first_indefinite(information[:0 if known else 1 if alike else None])
         if bad >= 0:
             raise ValueError(f'the information of factor {bad} is not symmetric positive semidefinite')
         self.information, self._root, self.unit_information = information, None, False

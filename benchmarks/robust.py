@@ -1,0 +1,82 @@
+"""False loop closures among right ones: graduated non-convexity, ours and GTSAM's.
+
+sphere2500 started from its odometry, which both sides know to be right, with random false closures among its loop
+closures. Precision and recall of what is kept are in the note; agreement: ours are at least 0.99, or what GTSAM has
+where that is less. GTSAM's optimizer has its own schedule (factor 1.4 as ours) and stops by its own tolerances. Each side
+runs once.
+
+Needs the graphs: $PYPOSE_DATA, or shared/data beside the checkout.
+"""
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from harness import Record, main
+from peers.gtsam_gnc import solve_robustly as gtsam_gnc
+
+from pypose_core.graph import SE3, Between, FactorGraph, odometry_initialization, read_g2o, solve_robustly
+
+DATA = Path(os.environ.get('PYPOSE_DATA', Path(__file__).parents[2] / 'shared' / 'data'))
+PROBABILITY = 0.99
+
+
+def spoiled(path: Path, share: float, seed: int) -> tuple[FactorGraph, Between, torch.Tensor]:
+    """The graph at its odometry, its closures with false ones among them, and which are right."""
+    generator = torch.Generator().manual_seed(seed)
+    source = read_g2o(path).graph
+    X, f = source.values['SE3'], source.factors[0]
+    along = f.index[:, 1] - f.index[:, 0] == 1
+    closures = f.index[~along]
+    count = int(share * len(closures) / (1 - share))
+    ends = torch.randint(len(X), (2 * count, 2), generator=generator)
+    ends = ends[(ends[:, 0] - ends[:, 1]).abs() > 5][:count]
+    step = torch.randn(count, 6, generator=generator, dtype=torch.float64)
+    scale = torch.tensor([0.5 * float(X[:, :3].std())] * 3 + [1.0] * 3, dtype=torch.float64)
+    false = SE3.retract(torch.tensor(SE3.identity, dtype=torch.float64).expand(count, 7), step * scale)
+    graph = FactorGraph()
+    graph.add_variables('pose', SE3, X)
+    graph.fix('pose', [0])
+    graph.add(Between('pose', f.index[along], f.measured[along], information=f.information[along]))
+    odometry_initialization(graph, 'pose')
+    suspects = graph.add(Between('pose', torch.cat([closures, ends]), torch.cat([f.measured[~along], false]),
+                                 information=f.information[~along][:1].expand(len(closures) + count, 6, 6)))
+    return graph, suspects, torch.arange(len(suspects)) < len(closures)
+
+
+def scores(kept: torch.Tensor, right: torch.Tensor) -> tuple[float, float]:
+    """Precision and recall."""
+    both = float((kept & right).sum())
+    return both / float(kept.sum()), both / float(right.sum())
+
+
+def one(name: str, share: float) -> Record:
+    graph, suspects, right = spoiled(DATA / 'pgo3d' / f'{name}.g2o', share, seed=0)
+    all_of = [torch.cat([getattr(f, field) for f in graph.factors]).numpy()
+              for field in ('index', 'measured', 'information')]
+    start, trusted = graph.values['pose'].numpy(), len(graph.factors[0])
+    clock = [time.process_time()]
+    mine = scores(solve_robustly(graph, [suspects], probability=PROBABILITY).inliers[0], right)
+    clock.append(time.process_time())
+    theirs = scores(torch.from_numpy(gtsam_gnc(start, *all_of, trusted, PROBABILITY)), right)
+    clock.append(time.process_time())
+    ours_s, peer_s = np.diff(clock).tolist()
+    false = int((~right).sum())
+    return Record(f'{name}, {false} false among {len(right)} closures ({100 * share:.0f}%)', 'gtsam 4.3.0', ours_s,
+                  peer_s, peer_s / ours_s, min(mine) >= min(0.99, *theirs), None,
+                  f'precision and recall {mine[0]:.4f} and {mine[1]:.4f}; GTSAM {theirs[0]:.4f} and {theirs[1]:.4f}')
+
+
+def records(quick: bool) -> Iterator[Record]:
+    if not DATA.is_dir():
+        sys.exit(f'no graphs: {DATA} is absent (set PYPOSE_DATA)')
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    for share in (0.1, 0.4):
+        yield one('smallGrid3D' if quick else 'sphere2500', share)
+
+
+if __name__ == '__main__':
+    main(records, __doc__)
