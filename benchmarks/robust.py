@@ -2,8 +2,7 @@
 
 sphere2500 started from its odometry, which both sides know to be right, with random false closures among its loop
 closures. Precision and recall of what is kept are in the note; agreement: ours are at least 0.99, or what GTSAM has
-where that is less. GTSAM's optimizer has its own schedule (factor 1.4 as ours) and stops by its own tolerances. Each side
-runs once.
+where that is less. GTSAM's optimizer has its own schedule (factor 1.4, as ours) and tolerances. Each runs once.
 
 Needs the graphs: $PYPOSE_DATA, or shared/data beside the checkout.
 """

@@ -19,7 +19,7 @@ from torch import Tensor
 from .factor_graph import FactorGraph
 from .factors import Between, Factors
 from .levenberg_marquardt import LevenbergMarquardt
-from .pairwise_consistency import consistent_sets
+from .neighbour_agreement import consistent_sets
 from .result import GraphResult
 
 MOST_PROPOSALS = 10

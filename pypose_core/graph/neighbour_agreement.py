@@ -5,9 +5,8 @@ short ways i-k and j-l. Where the estimate is right along these, though the one 
 
     r = Log(Z_b^-1 X_k^-1 X_i Z_a X_j^-1 X_l)
 
-is small if both measurements are right. False ones hardly ever agree in all of a pose.
-Source: Mangelson, Dominic, Eustice, Vasudevan, "Pairwise consistent measurement set maximization for robust
-multi-robot map merging", ICRA 2018, here with neighbours alone, which need no covariances of long ways.
+is small if both measurements are right. False ones hardly ever agree in all of a pose. `consistent_closures` compares
+all pairs along the odometry and weighs its noise; here neighbours alone, along an estimate.
 """
 import torch
 from torch import Tensor
