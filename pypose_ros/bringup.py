@@ -10,8 +10,9 @@ import sys
 from pypose_ros.run import run_nodes
 from pypose_ros.torch_core import TorchCore
 
-NODES = {'imu_preintegration': 'ImuPreintegration', 'pose_graph': 'PoseGraphNode'}
-CONNECTIONS = {'pose_graph': {'imu_preintegration': (('odometry', 'odometry/imu'), ('pose', 'map_pose'))}}
+NODES = {'imu_preintegration': 'ImuPreintegration', 'pose_graph': 'PoseGraphNode', 'loop_closure': 'LoopClosureNode'}
+CONNECTIONS = {'pose_graph': {'imu_preintegration': (('odometry', 'odometry/imu'), ('pose', 'map_pose'))},
+               'loop_closure': {'imu_preintegration': (('odometry', 'odometry/imu'),)}}
 """Of a node's inputs, those that another node of the process feeds, or that would clash with one of its own, and what
 they become unless a remapping says otherwise."""
 

@@ -85,7 +85,8 @@ def test_the_pose_graph_is_launched_with_its_topics(launched):
 
 
 @pytest.mark.parametrize('mode, nodes', [
-    ('mapping', {'imu_preintegration', 'pose_graph'}), ('odometry', {'imu_preintegration'}), ('graph', {'pose_graph'})])
+    ('mapping', {'imu_preintegration', 'pose_graph', 'loop_closure'}), ('odometry', {'imu_preintegration'}),
+    ('graph', {'pose_graph', 'loop_closure'})])
 def test_bringup_runs_the_nodes_of_its_mode_in_one_process(launched, params, mode, nodes):
     peer, start, log = launched
     process = start('bringup', f'mode:={mode}', 'imu:=/sensors/imu', params)

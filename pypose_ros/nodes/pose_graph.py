@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 from geometry_msgs.msg import PoseWithCovarianceStamped
-from nav_msgs.msg import Odometry
 from sensor_msgs.msg import NavSatFix, NavSatStatus
 
 from pypose_core.online.back_end import PoseGraphBackEnd
@@ -24,6 +23,7 @@ from pypose_ros.nodes.pose_graph_messages import edge_from_msg
 from pypose_ros.nodes.pose_graph_outputs import PoseGraphOutputs
 from pypose_ros.nodes.pose_graph_params import NODE_NAME, PoseGraphParams, back_end_config, check
 from pypose_ros.nodes.pose_graph_services import PoseGraphServices
+from pypose_ros.odometry_input import OdometryInput
 from pypose_ros.patience import Patience
 from pypose_ros.run import run
 from pypose_ros.tf_guard import TransformGuard
@@ -51,7 +51,6 @@ class PoseGraphNode(LifecycleNode):
         if params.load_on_start:
             self.back_end.load(Path(params.load_on_start).expanduser())
         self._worker = Worker(self.get_logger(), name='solver')
-        self._read_odometry = Intake('odometry', Odometry, correction_fault, self.diagnostics)
         self._read_pose = Intake('pose', PoseWithCovarianceStamped, correction_fault, self.diagnostics)
         self._latency = self.diagnostics.latency('callback')
         self._heard, self._silent = time.monotonic(), False
@@ -70,12 +69,7 @@ class PoseGraphNode(LifecycleNode):
         ends.subscription(PoseGraphEdge, 'loop_closure', self._on_edge, qos.EVENTS)
         ends.subscription(PoseGraph, 'pose_graph_in', self._on_graph, qos.LATCHED)
         ends.subscription(PoseWithCovarianceStamped, 'pose', self._on_pose, qos.SENSOR(50), raw=True)
-        channel = self.channel('odometry')
-        if channel is not None and channel.offered:
-            rate = self.diagnostics.rate('odometry')
-            ends.listen(channel, lambda message: rate.tick() or self._use_odometry(message))
-        else:
-            ends.subscription(Odometry, 'odometry', self._on_odometry, qos.SENSOR(100), raw=True)
+        self._odometry = OdometryInput(self, self._frames, self._patience, self._use_odometry)
 
     def changed(self, params: PoseGraphParams) -> None:
         self.outputs.params = params
@@ -90,31 +84,17 @@ class PoseGraphNode(LifecycleNode):
 
     # --- inputs ----------------------------------------------------------------------------------
 
-    def _on_odometry(self, data: bytes) -> None:
-        message = self._read_odometry(data)
-        if message is not None:
-            self._use_odometry(message)
-
-    def _use_odometry(self, message: cdr.Received) -> None:
+    def _use_odometry(self, message: cdr.Received, pose: np.ndarray, covariance: np.ndarray) -> None:
         begin = time.perf_counter()
-        if message.frame_id.lstrip('/') != self.params.odom_frame:
-            self.diagnostics.drop('odometry: frame', f'odometry dropped: it is in frame {message.frame_id!r}, '
-                                  f'odom_frame is {self.params.odom_frame!r}')
+        verdict = self.back_end.add_odometry(message.stamp_ns, pose, covariance)
+        self._heard = time.monotonic()
+        if verdict is Verdict.RESET:
+            self.outputs.restart()
+        if not self._judge('odometry', verdict) or not self.active:
             return
-
-        def use() -> None:
-            pose, covariance = self._frames.relative(message)
-            verdict = self.back_end.add_odometry(message.stamp_ns, pose, covariance)
-            self._heard = time.monotonic()
-            if verdict is Verdict.RESET:
-                self.outputs.restart()
-            if not self._judge('odometry', verdict) or not self.active:
-                return
-            if not self.outputs.publish_odometry(self.back_end, message):
-                self.diagnostics.drop('output: not_finite', 'the estimate is not finite and was not published')
-            self._latency.add(time.perf_counter() - begin)
-
-        self._attempt('odometry', use)
+        if not self.outputs.publish_odometry(self.back_end, message):
+            self.diagnostics.drop('output: not_finite', 'the estimate is not finite and was not published')
+        self._latency.add(time.perf_counter() - begin)
 
     def _on_pose(self, data: bytes) -> None:
         message = self._read_pose(data)

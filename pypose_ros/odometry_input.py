@@ -1,0 +1,45 @@
+"""Odometry on its way into a node: from a neighbour in the process or through the middleware, checked and placed."""
+from collections.abc import Callable
+
+import numpy as np
+from nav_msgs.msg import Odometry
+
+from pypose_ros import cdr, qos
+from pypose_ros.frames import Frames
+from pypose_ros.intake import Intake, correction_fault
+from pypose_ros.patience import Patience
+
+
+class OdometryInput:
+    """The input `odometry` of a lifecycle node.
+
+    Args:
+        node: its parameter `odom_frame` is what messages must be in.
+        frames: brings the pose to the node's base frame.
+        patience: waits for a transform.
+        use: called with (message, T_odom_base (7,), covariance (6, 6)).
+    """
+
+    def __init__(self, node, frames: Frames, patience: Patience,
+                 use: Callable[[cdr.Received, np.ndarray, np.ndarray], None]):
+        self._node, self._frames, self._patience, self._use = node, frames, patience, use
+        self._read = Intake('odometry', Odometry, correction_fault, node.diagnostics)
+        channel = node.channel('odometry')
+        if channel is not None and channel.offered:
+            rate = node.diagnostics.rate('odometry')
+            node.endpoints.listen(channel, lambda message: rate.tick() or self._take(message))
+        else:
+            node.endpoints.subscription(Odometry, 'odometry', self._receive, qos.SENSOR(100), raw=True)
+
+    def _receive(self, data: bytes) -> None:
+        message = self._read(data)
+        if message is not None:
+            self._take(message)
+
+    def _take(self, message: cdr.Received) -> None:
+        drop, wanted = self._node.diagnostics.drop, self._node.params.odom_frame
+        if message.frame_id.lstrip('/') != wanted:
+            drop('odometry: frame', f'odometry dropped: it is in frame {message.frame_id!r}, odom_frame is {wanted!r}')
+            return
+        self._patience.attempt(lambda: self._use(message, *self._frames.relative(message)),
+                               lambda error: drop('odometry: frame', f'odometry dropped: {error}'))

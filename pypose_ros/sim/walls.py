@@ -1,0 +1,49 @@
+"""A flat world of walls and what a lidar sees of it."""
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Walls:
+    """Line segments in the plane.
+
+    Args:
+        segments: (M, 2, 2) ends of each wall, m.
+    """
+
+    def __init__(self, segments: NDArray):
+        self.segments = np.asarray(segments, float)
+
+    @classmethod
+    def polygon(cls, *outlines: NDArray) -> 'Walls':
+        """Closed outlines, (K, 2) corners each."""
+        return cls(np.concatenate([np.stack([corners, np.roll(corners, -1, 0)], 1)
+                                   for corners in (np.asarray(o, float) for o in outlines)]))
+
+    def ranges(self, pose: NDArray, angles: NDArray, *, limit: float) -> NDArray[np.float64]:
+        """(B,) m to the first wall along each beam, inf where there is none within `limit`.
+
+        Args:
+            pose: (3,) x, y, heading of the lidar.
+            angles: (B,) of the beams against the heading, rad.
+        """
+        begin, along = self.segments[:, 0], self.segments[:, 1] - self.segments[:, 0]
+        heading = pose[2] + angles
+        beam = np.stack([np.cos(heading), np.sin(heading)], -1)[:, None]
+        to = begin[None] - pose[:2]
+        # Along the beam by r and along the wall by s in [0, 1]: r b = to + s a.
+        cross = beam[..., 0] * along[None, :, 1] - beam[..., 1] * along[None, :, 0]
+        with np.errstate(divide='ignore', invalid='ignore'):
+            r = (to[..., 0] * along[None, :, 1] - to[..., 1] * along[None, :, 0]) / cross
+            s = (to[..., 0] * beam[..., 1] - to[..., 1] * beam[..., 0]) / cross
+        r = np.where((s >= 0) & (s <= 1) & (r > 0), r, np.inf).min(1)
+        return np.where(r <= limit, r, np.inf)
+
+
+def offices() -> Walls:
+    """Rooms of different shape around a ring of corridors, 24 m by 16 m."""
+    outer = [(0, 0), (24, 0), (24, 16), (0, 16)]
+    block = [(4, 4), (20, 4), (20, 12), (4, 12)]
+    pillars = [[(x, y), (x + w, y), (x + w, y + h), (x, y + h)] for x, y, w, h in (
+        (1.0, 7.0, 0.6, 0.6), (9.0, 0.8, 1.2, 0.4), (15.0, 1.0, 0.5, 0.9), (22.4, 5.0, 0.5, 1.5),
+        (21.5, 12.6, 0.4, 0.4), (12.0, 14.6, 2.0, 0.5), (5.5, 13.2, 0.5, 0.5), (0.8, 12.5, 0.5, 1.8))]
+    return Walls.polygon(outer, block, *pillars)
