@@ -58,6 +58,15 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument('--json', action='store_true', help='print JSON instead of a table')
     command.set_defaults(run=_evaluate)
 
+    command = commands.add_parser('play', help='play a bag into the middleware, /clock beside it')
+    command.add_argument('bag', help='ROS 2 (.mcap, .db3, folder) or ROS 1 (.bag)')
+    command.add_argument('--rate', type=float, default=1.0, help='speed of playing (default 1)')
+    command.add_argument('--remap', metavar='FROM:=TO', action='append', default=[], help='another name for a topic')
+    command.add_argument('--topics', nargs='+', metavar='TOPIC', help='only these (default: all)')
+    command.add_argument('--wait-for', nargs='+', metavar='TOPIC', default=[],
+                         help='begin once these have a subscriber')
+    command.set_defaults(run=_play)
+
     command = commands.add_parser('replay', help='run a bag through the estimator and evaluate it')
     command.add_argument('bag', help='ROS 2 (.mcap, .db3, folder) or ROS 1 (.bag), with a sensor_msgs/Imu')
     command.add_argument('--live', action='store_true', help='through the middleware: node, player and '
@@ -138,6 +147,28 @@ def _check_rate(rate: float) -> None:
     from pypose_ros.bag.errors import BagError
     if not 0.01 <= rate <= 100:
         raise BagError(f'--rate {rate}: the speed of playing must be 0.01 to 100')
+
+
+def _play(options) -> int:
+    from pypose_ros.bag.errors import BagError
+    from pypose_ros.bag.play import play_bag
+    _check_rate(options.rate)
+    remap = {}
+    for rule in options.remap:
+        source, separator, target = rule.partition(':=')
+        if not (separator and source and target):
+            raise BagError(f'--remap {rule}: wants /from:=/to')
+        remap[source] = target
+
+    def progress(seconds: float, total: float) -> None:
+        print(f'\rplaying {seconds:7.1f} of {total:.1f} s', end='', file=sys.stderr, flush=True)
+
+    counts = play_bag(options.bag, rate=options.rate, remap=remap, topics=options.topics, wait_for=options.wait_for,
+                      progress=progress)
+    print(file=sys.stderr)
+    for topic, count in sorted(counts.items()):
+        print(f'{count:8d}  {topic}')
+    return 0
 
 
 def _convert_euroc(options) -> int:

@@ -92,6 +92,13 @@ class BagReader:
         with self._faults():
             return self._reader.deserialize(message.raw, message.msgtype)
 
+    def cdr(self, message: Message) -> bytes:
+        """The message as ROS 2 serializes it; a ROS 1 message is converted."""
+        if self._reader.is2:
+            return bytes(message.raw)
+        with self._faults():
+            return bytes(typestore().serialize_cdr(self.decode(message), message.msgtype))
+
     def stamp_ns(self, message: Message) -> int | None:
         """The header's stamp without decoding the rest; None for a type without a header."""
         if message.msgtype not in self._stamped:
