@@ -120,6 +120,8 @@ class LieTensor(Tensor):
                 return args[0].mul(args[1])
             if name in ('add', '__add__') and func is not torch.add:
                 return args[0].add(args[1])
+        if name == 'register_hook' and not is_compiling():
+            return leaf.register_hook(*args, **(kwargs or {}))
         special = SPECIAL.get(name)
         if special is not None:
             result = special(func, args, kwargs or {})
@@ -161,6 +163,10 @@ class LieTensor(Tensor):
         if requires_grad or self.requires_grad:
             self.requires_grad = requires_grad
         return self
+
+    def register_hook(self, hook):
+        """Call hook(gradient) with the gradient as it is delivered, as with torch.Tensor."""
+        return leaf.register_hook(self, hook)
 
     def __getitem__(self, index):
         if is_compiling():

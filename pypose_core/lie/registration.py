@@ -1,10 +1,10 @@
 """What the native operators have in Python: the reference, for all that their kernels don't do.
 
-The C++ side registers forward and backward for the CPU, their shapes (Meta) and the first derivative
-(Autograd).  Here come
+The C++ side registers forward, backward and double backward for the CPU, their shapes (Meta) and the graph
+(Autograd) of the first two.  Here come
   * other devices: the reference itself;
-  * Autograd of the backward operators, which is what a second derivative asks for: the transposed
-    derivative of the reference, in the graph;
+  * Autograd of the double backward operators, which is what a third derivative asks for: the reference, in the
+    graph;
   * rules for torch.func.vmap: the operators broadcast, so a batch dimension is moved to the front.
 """
 from __future__ import annotations
@@ -22,33 +22,43 @@ from pypose_core.lie.reference import GROUPS
 _library = torch.library.Library('pypose', 'IMPL') if native.available else None
 
 
-def _in_transform(reference: Callable, g: Tensor, operands: tuple[Tensor, ...]):
-    """The same within a function transform, where only what is being differentiated can require gradients."""
-    inputs = [x for x in operands if x.requires_grad]
-    if not inputs:
-        raise NotImplementedError('within a function transform, differentiate the LieTensor methods, not torch.ops')
-    found = iter(torch.autograd.grad(reference(*operands), inputs, g, create_graph=True))
-    result = tuple(next(found) if x.requires_grad else torch.zeros_like(x) for x in operands)
-    return result[0] if len(operands) == 1 else result
+def _one_or_all(tensors: tuple[Tensor, ...]):
+    return tensors[0] if len(tensors) == 1 else tensors
 
 
-def _transposed(reference: Callable) -> Callable:
-    """(g, *operands) -> the gradients to the operands, differentiable again in all of them."""
+def _graph(tensors: tuple[Tensor, ...]) -> list[Tensor]:
+    """The tensors as separate points of the graph, though one may depend on another."""
+    return [t.view_as(t) if t.requires_grad else t.detach().requires_grad_() for t in tensors]
+
+
+def _backward(reference: Callable) -> Callable:
+    """(g, *operands) -> the gradients to the operands."""
     def gradients(g: Tensor, *operands: Tensor):
-        if torch._C._functorch.peek_interpreter_stack() is not None:
-            return _in_transform(reference, g, operands)
-        create_graph = torch.is_grad_enabled() and (g.requires_grad or any(x.requires_grad for x in operands))
         with torch.enable_grad():
-            inputs = [x if x.requires_grad else x.detach().requires_grad_() for x in operands]
-            result = torch.autograd.grad(reference(*inputs), inputs, g, create_graph=create_graph)
-        return result[0] if len(operands) == 1 else result
+            inputs = _graph(operands)
+            return _one_or_all(torch.autograd.grad(reference(*inputs), inputs, g.detach()))
+    return gradients
+
+
+def _double_backward(reference: Callable, count: int) -> Callable:
+    """(*h, g, *operands) -> the gradients of Σ h · backward(g, *operands) to g and to the operands."""
+    def gradients(*tensors: Tensor):
+        h = tensors[:count]
+        create_graph = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+        with torch.enable_grad():
+            inputs = _graph(tensors[count:])
+            first = torch.autograd.grad(reference(*inputs[1:]), inputs[1:], inputs[0], create_graph=True)
+            # An operand without influence on its own derivative has a first derivative without a graph.
+            pairs = [(f, t) for f, t in zip(first, h) if f.requires_grad]
+            return torch.autograd.grad([f for f, _ in pairs], inputs, [t for _, t in pairs],
+                                       create_graph=create_graph, materialize_grads=True)
     return gradients
 
 
 def _below_autograd(gradients: Callable) -> Callable:
     """The same where nothing is to be differentiated further, as a kernel without autograd."""
-    def kernel(g: Tensor, *operands: Tensor):
-        result = gradients(g.detach(), *(x.detach() for x in operands))
+    def kernel(*tensors: Tensor):
+        result = gradients(*(t.detach() for t in tensors))
         return result.detach() if isinstance(result, Tensor) else tuple(r.detach() for r in result)
     return kernel
 
@@ -68,16 +78,16 @@ def _vmap_rule(operator: Callable) -> Callable:
     return rule
 
 
-def _vmap_rule_backward(operator: Callable) -> Callable:
-    # Gradients have the shapes of the operands: these must all have the batch dimension.
+def _vmap_rule_backward(operator: Callable, results: int) -> Callable:
+    # Results are gradients to the last operands and have their shapes: these must all have the batch dimension.
     def rule(info, in_dims, *operands: Tensor):
         batched = [x.expand((info.batch_size,) + x.shape) if d is None else x.movedim(d, 0)
                    for x, d in zip(operands, in_dims)]
         rank = max(x.dim() - 1 for x in batched)
-        result = operator(*(_align(x, 0, rank) for x in batched))
-        single = isinstance(result, Tensor)
-        shaped = tuple(r.reshape(x.shape) for r, x in zip([result] if single else result, batched[1:]))
-        return (shaped[0], 0) if single else (shaped, (0,) * len(shaped))
+        found = operator(*(_align(x, 0, rank) for x in batched))
+        found = (found,) if isinstance(found, Tensor) else found
+        shaped = tuple(r.reshape(x.shape) for r, x in zip(found, batched[-results:]))
+        return (shaped[0], 0) if results == 1 else (shaped, (0,) * results)
     return rule
 
 
@@ -85,12 +95,14 @@ def register() -> None:
     """Register all of it, once, when the native operators are there."""
     for group in GROUPS.values():
         for name in UNARY + BINARY:
-            reference, full = group.functions[name], f'{group.name}_{name}'
-            gradients = _transposed(reference)
+            reference, full, count = group.functions[name], f'{group.name}_{name}', 1 + (name in BINARY)
+            second = _double_backward(reference, count)
             _library.impl(full, reference, 'CompositeExplicitAutograd')
-            _library.impl(f'{full}_backward', _below_autograd(gradients), 'CompositeExplicitAutograd')
-            _library.impl(f'{full}_backward', gradients, 'Autograd')
-            for suffix, rule in (('', _vmap_rule), ('_backward', _vmap_rule_backward)):
+            _library.impl(f'{full}_backward', _below_autograd(_backward(reference)), 'CompositeExplicitAutograd')
+            _library.impl(f'{full}_double_backward', _below_autograd(second), 'CompositeExplicitAutograd')
+            _library.impl(f'{full}_double_backward', second, 'Autograd')
+            for suffix, rule in (('', _vmap_rule), ('_backward', lambda op, n=count: _vmap_rule_backward(op, n)),
+                                 ('_double_backward', lambda op, n=count + 1: _vmap_rule_backward(op, n))):
                 operator = getattr(torch.ops.pypose, full + suffix).default
                 torch.library.register_vmap(operator, rule(operator), lib=_library)
 

@@ -1,12 +1,12 @@
-// First derivatives of the operators pypose::<group>_<name>.  Where the gradient itself is differentiated
-// (create_graph), the _backward operator is called through the dispatcher, whose Autograd entry is the
-// reference in Python (pypose_core/lie/registration.py).
+// The graph of the operators pypose::<group>_<name>: first and second derivatives are native.  Where a second
+// derivative is itself differentiated (create_graph), ..._double_backward is called through the dispatcher, whose
+// Autograd entry is the reference in Python (pypose_core/lie/registration.py).
 
 #include <ATen/core/grad_mode.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
 #include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/functions/utils.h>
 #include <torch/csrc/autograd/saved_variable.h>
-#include <torch/library.h>
 
 #include "lie/operators.h"
 
@@ -14,49 +14,11 @@ namespace pypose {
 
 namespace {
 
+using torch::autograd::collect_next_edges;
 using torch::autograd::Node;
 using torch::autograd::SavedVariable;
 using torch::autograd::variable_list;
-
-struct LieBackward : Node {
-  const Kernel* kernel = nullptr;
-  SavedVariable x, y;
-
-  std::string name() const override { return std::string(kernel->group) + "_" + kernel->name + "_backward"; }
-
-  void release_variables() override {
-    x.reset_data();
-    y.reset_data();
-  }
-
-  variable_list apply(variable_list&& grads) override {
-    variable_list result(kernel->other ? 2 : 1);
-    const at::Tensor& g = grads[0];
-    if (!g.defined()) return result;
-    const at::Tensor a = x.unpack(), b = kernel->other ? y.unpack() : at::Tensor();
-    const auto call = [&] {
-      torch::jit::Stack stack{g, a};
-      if (kernel->other) stack.emplace_back(b);
-      backward_operator(*kernel).callBoxed(&stack);
-      for (size_t i = 0; i < result.size(); ++i)
-        if (task_should_compute_output(i)) result[i] = stack[i].toTensor();
-    };
-    if (at::GradMode::is_enabled()) {
-      call();
-      return result;
-    }
-    at::AutoDispatchBelowADInplaceOrView guard;
-    if (!a.is_cpu() || !g.is_cpu()) {
-      call();
-      return result;
-    }
-    auto [ga, gb] = lie_backward(*kernel, g, a, b, task_should_compute_output(0),
-                                 kernel->other && task_should_compute_output(1));
-    result[0] = std::move(ga);
-    if (kernel->other) result[1] = std::move(gb);
-    return result;
-  }
-};
+using torch::jit::Stack;
 
 // torch moved its graph from shared_ptr to intrusive_ptr.
 using NodePointer = std::decay_t<decltype(std::declval<const at::Tensor&>().grad_fn())>;
@@ -70,54 +32,161 @@ Pointer make_node() {
   }
 }
 
-// Operands of different dtypes, or of half precision, are cast in the graph, so that each gets its own back.
-bool cast_operands(const Kernel& kernel, at::Tensor& x, at::Tensor& y) {
-  if (!kernel.other || x.scalar_type() == y.scalar_type()) return false;
-  const auto type = at::promote_types(x.scalar_type(), y.scalar_type());
-  x = x.to(type);
-  y = y.to(type);
+// Whether, below autograd, nothing but the CPU kernel waits for this tensor: no batching, tracing or fake tensor.
+bool on_plain_cpu(const at::Tensor& t) {
+  const auto tls = c10::impl::tls_local_dispatch_key_set();
+  const auto keys = ((t.key_set() | tls.included_) - tls.excluded_).remove(c10::DispatchKey::BackendSelect);
+  return (keys & c10::after_ADInplaceOrView_keyset).highestPriorityTypeId() == c10::DispatchKey::CPU;
+}
+
+bool on_plain_cpu(std::initializer_list<at::Tensor> tensors) {
+  for (const at::Tensor& t : tensors)
+    if (t.defined() && !on_plain_cpu(t)) return false;
   return true;
 }
 
-void autograd_forward(const c10::OperatorHandle& op, c10::DispatchKeySet keys, torch::jit::Stack* stack) {
-  const Kernel& kernel = kernel_of(op);
-  const size_t operands = kernel.other ? 2 : 1;
-  auto arguments = torch::jit::last(*stack, operands);
-  at::Tensor x = arguments[0].toTensor(), y = kernel.other ? arguments[1].toTensor() : at::Tensor();
-  TORCH_CHECK(!x._fw_grad(0).defined() && !(y.defined() && y._fw_grad(0).defined()),
+// Node of the operation or of its gradient: what it saves and how results return.
+struct LieNode : Node {
+  const Kernel* kernel = nullptr;
+  SavedVariable g, x, y;   // g only in the gradient's
+
+  void release_variables() override {
+    g.reset_data();
+    x.reset_data();
+    y.reset_data();
+  }
+  int operands() const { return kernel->other ? 2 : 1; }
+  at::Tensor second() { return kernel->other ? y.unpack() : at::Tensor(); }
+  // Calls the operator of that order; its n results, where wanted.
+  void dispatch(int order, Stack stack, variable_list& results) {
+    operator_of(*kernel, order).callBoxed(&stack);
+    for (size_t i = 0; i < results.size(); ++i)
+      if (task_should_compute_output(i)) results[i] = stack[i].toTensor();
+  }
+  bool wanted(size_t i) { return i < num_outputs() && task_should_compute_output(i); }
+};
+
+struct LieBackward : LieNode {
+  std::string name() const override { return std::string(kernel->group) + "_" + kernel->name + "_backward"; }
+
+  variable_list apply(variable_list&& grads) override {
+    variable_list results(operands());
+    const at::Tensor& grad = grads[0];
+    if (!grad.defined()) return results;
+    const at::Tensor a = x.unpack(), b = second();
+    if (at::GradMode::is_enabled() || !on_plain_cpu({grad, a, b})) {
+      dispatch(1, kernel->other ? Stack{grad, a, b} : Stack{grad, a}, results);
+      return results;
+    }
+    const at::AutoDispatchBelowADInplaceOrView guard;
+    Results found = lie_backward(*kernel, grad, a, b, wanted(0), wanted(1));
+    for (size_t i = 0; i < results.size(); ++i) results[i] = std::move(found[i]);
+    return results;
+  }
+};
+
+struct LieDoubleBackward : LieNode {
+  std::string name() const override { return std::string(kernel->group) + "_" + kernel->name + "_double_backward"; }
+
+  variable_list apply(variable_list&& h) override {
+    variable_list results(operands() + 1);
+    at::Tensor hx = h[0], hy = kernel->other ? h[1] : at::Tensor();
+    if (!hx.defined() && !hy.defined()) return results;
+    const at::Tensor c = g.unpack(), a = x.unpack(), b = second();
+    if (at::GradMode::is_enabled() || !on_plain_cpu({hx, hy, c, a, b})) {
+      if (!hx.defined()) hx = at::zeros_like(a);
+      if (kernel->other && !hy.defined()) hy = at::zeros_like(b);
+      dispatch(2, kernel->other ? Stack{hx, hy, c, a, b} : Stack{hx, c, a}, results);
+      return results;
+    }
+    const at::AutoDispatchBelowADInplaceOrView guard;
+    Results found = lie_double_backward(*kernel, hx, hy, c, a, b, {wanted(0), wanted(1), wanted(2)});
+    for (size_t i = 0; i < results.size(); ++i) results[i] = std::move(found[i]);
+    return results;
+  }
+};
+
+template <class... Tensors>
+void refuse_forward_mode(const Tensors&... tensors) {
+  TORCH_CHECK(!((tensors.defined() && tensors._fw_grad(0).defined()) || ...),
               "the native kernels have no forward-mode derivative: call the LieTensor methods, which use the "
               "reference then");
-  if (cast_operands(kernel, x, y)) {
-    torch::jit::drop(*stack, operands);
-    stack->emplace_back(x);
-    stack->emplace_back(y);
-  }
+}
+
+// Operands of different dtypes are cast in the graph, so that each gets its own back.
+void cast_operands(at::Tensor& x, at::Tensor& y) {
+  if (!y.defined() || x.scalar_type() == y.scalar_type()) return;
+  const auto type = at::promote_types(x.scalar_type(), y.scalar_type());
+  x = x.to(type);
+  y = y.to(type);
+}
+
+template <class Made>
+NodePointer save(const Kernel& kernel, const at::Tensor& g, const at::Tensor& x, const at::Tensor& y) {
+  NodePointer node = make_node<NodePointer, Made>();
+  auto* const made = static_cast<Made*>(node.get());
+  made->kernel = &kernel;
+  if (g.defined()) made->g = SavedVariable(g, false);
+  made->x = SavedVariable(x, false);
+  if (kernel.other) made->y = SavedVariable(y, false);
+  return node;
+}
+
+void autograd_forward(const Kernel& kernel, const c10::OperatorHandle& op, c10::DispatchKeySet keys, Stack* stack) {
+  at::Tensor y = kernel.other ? torch::jit::pop(*stack).toTensor() : at::Tensor();
+  at::Tensor x = torch::jit::pop(*stack).toTensor();
+  refuse_forward_mode(x, y);
+  cast_operands(x, y);
   NodePointer node;
   if (torch::autograd::compute_requires_grad(x, y)) {
-    node = make_node<NodePointer, LieBackward>();
-    auto* const backward = static_cast<LieBackward*>(node.get());
-    backward->set_next_edges(kernel.other ? torch::autograd::collect_next_edges(x, y)
-                                      : torch::autograd::collect_next_edges(x));
-    backward->kernel = &kernel;
-    backward->x = SavedVariable(x, false);
-    if (kernel.other) backward->y = SavedVariable(y, false);
+    node = save<LieBackward>(kernel, {}, x, y);
+    node->set_next_edges(kernel.other ? collect_next_edges(x, y) : collect_next_edges(x));
+  }
+  at::Tensor result;
+  {
+    const at::AutoDispatchBelowADInplaceOrView guard;
+    if (on_plain_cpu({x, y})) {
+      result = lie_forward(kernel, x, y);
+    } else {
+      stack->emplace_back(x);
+      if (kernel.other) stack->emplace_back(y);
+      op.redispatchBoxed(keys & c10::after_ADInplaceOrView_keyset, stack);
+      result = torch::jit::pop(*stack).toTensor();
+    }
+  }
+  if (node) torch::autograd::set_history(result, node);
+  stack->emplace_back(std::move(result));
+}
+
+void autograd_backward(const Kernel& kernel, const c10::OperatorHandle& op, c10::DispatchKeySet keys, Stack* stack) {
+  const size_t operands = kernel.other ? 2 : 1;
+  const auto arguments = torch::jit::last(*stack, operands + 1);
+  const at::Tensor g = arguments[0].toTensor(), x = arguments[1].toTensor();
+  const at::Tensor y = kernel.other ? arguments[2].toTensor() : at::Tensor();
+  refuse_forward_mode(g, x, y);
+  NodePointer node;
+  if (torch::autograd::compute_requires_grad(g, x, y)) {
+    node = save<LieDoubleBackward>(kernel, g, x, y);
+    node->set_next_edges(kernel.other ? collect_next_edges(g, x, y) : collect_next_edges(g, x));
   }
   {
-    at::AutoDispatchBelowADInplaceOrView guard;
+    const at::AutoDispatchBelowADInplaceOrView guard;
     op.redispatchBoxed(keys & c10::after_ADInplaceOrView_keyset, stack);
   }
   if (node) {
-    at::Tensor result = torch::jit::pop(*stack).toTensor();
-    torch::autograd::set_history(result, node);
-    stack->emplace_back(std::move(result));
+    variable_list results;
+    for (const auto& result : torch::jit::last(*stack, operands)) results.push_back(result.toTensor());
+    torch::autograd::set_history(results, node);
   }
 }
 
 }  // namespace
 
 TORCH_LIBRARY_IMPL(pypose, Autograd, m) {
-  for (const char* const* name = operator_names(); *name; ++name)
-    m.impl(*name, torch::CppFunction::makeFromBoxedFunction<&autograd_forward>());
+  for_each_kernel([&](const Kernel& kernel) {
+    m.impl(name_of(kernel, 0).c_str(), boxed(&autograd_forward, kernel));
+    m.impl(name_of(kernel, 1).c_str(), boxed(&autograd_backward, kernel));
+  });
 }
 
 }  // namespace pypose

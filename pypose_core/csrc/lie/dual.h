@@ -5,6 +5,8 @@
 #include <cmath>
 
 #include "lie/host_device.h"
+#include "lie/polynomial.h"
+#include "lie/select.h"
 #include "lie/stumpff.h"
 
 namespace pypose {
@@ -15,27 +17,55 @@ constexpr int next_power_of_two(int n) {
   return p;
 }
 
+// What derivatives of derivatives are made of is called, not inlined: it would take minutes to compile.
+#if defined(__CUDACC__)
+#define PP_CALLED PP_HD
+#else
+#define PP_CALLED __attribute__((noinline))
+#endif
+
 // N numbers added and scaled together.  Scalars get a SIMD vector, duals (of duals) a plain array.
 template <typename T, int N>
 struct Tangent {
   T v[N];
   PP_HD T& operator[](int i) { return v[i]; }
   PP_HD const T& operator[](int i) const { return v[i]; }
-  PP_HD void zero() {
+  PP_CALLED void zero() {
     for (int i = 0; i < N; ++i) v[i] = T(0);
   }
   // *this = s a + t b
-  PP_HD void combine(const T& s, const Tangent& a, const T& t, const Tangent& b) {
+  PP_CALLED void combine(const T& s, const Tangent& a, const T& t, const Tangent& b) {
     for (int i = 0; i < N; ++i) v[i] = s * a.v[i] + t * b.v[i];
   }
-  PP_HD void scale(const T& s, const Tangent& a) {
+  PP_CALLED void scale(const T& s, const Tangent& a) {
     for (int i = 0; i < N; ++i) v[i] = s * a.v[i];
   }
-  PP_HD void add(const Tangent& a, const Tangent& b) {
+  PP_CALLED void add(const Tangent& a, const Tangent& b) {
     for (int i = 0; i < N; ++i) v[i] = a.v[i] + b.v[i];
   }
-  PP_HD void subtract(const Tangent& a, const Tangent& b) {
+  PP_CALLED void subtract(const Tangent& a, const Tangent& b) {
     for (int i = 0; i < N; ++i) v[i] = a.v[i] - b.v[i];
+  }
+  template <typename M>
+  PP_CALLED void choose(const M& condition, const Tangent& a, const Tangent& b) {
+    for (int i = 0; i < N; ++i) v[i] = select(condition, a.v[i], b.v[i]);
+  }
+};
+
+// One direction: as inlined as a number.
+template <typename T>
+struct Tangent<T, 1> {
+  T v[1];
+  PP_HD T& operator[](int i) { return v[i]; }
+  PP_HD const T& operator[](int i) const { return v[i]; }
+  PP_HD void zero() { v[0] = T(0); }
+  PP_HD void combine(const T& s, const Tangent& a, const T& t, const Tangent& b) { v[0] = s * a.v[0] + t * b.v[0]; }
+  PP_HD void scale(const T& s, const Tangent& a) { v[0] = s * a.v[0]; }
+  PP_HD void add(const Tangent& a, const Tangent& b) { v[0] = a.v[0] + b.v[0]; }
+  PP_HD void subtract(const Tangent& a, const Tangent& b) { v[0] = a.v[0] - b.v[0]; }
+  template <typename M>
+  PP_HD void choose(const M& condition, const Tangent& a, const Tangent& b) {
+    v[0] = select(condition, a.v[0], b.v[0]);
   }
 };
 
@@ -51,10 +81,13 @@ struct SimdTangent {
   PP_HD void scale(T s, const SimdTangent& a) { v = s * a.v; }
   PP_HD void add(const SimdTangent& a, const SimdTangent& b) { v = a.v + b.v; }
   PP_HD void subtract(const SimdTangent& a, const SimdTangent& b) { v = a.v - b.v; }
+  PP_HD void choose(bool condition, const SimdTangent& a, const SimdTangent& b) { v = condition ? a.v : b.v; }
 };
 template <int N>
+  requires(N > 1)
 struct Tangent<float, N> : SimdTangent<float, N> {};
 template <int N>
+  requires(N > 1)
 struct Tangent<double, N> : SimdTangent<double, N> {};
 #endif
 
@@ -170,29 +203,39 @@ PP_HD Dual<T, N> atan2(const Dual<T, N>& y, const Dual<T, N>& x) {
   return r;
 }
 
-// The scalar underneath, which branches look at.
-PP_HD float primal(float x) { return x; }
-PP_HD double primal(double x) { return x; }
 template <typename T, int N>
 PP_HD auto primal(const Dual<T, N>& x) {
   return primal(x.v);
 }
+template <typename M, typename T, int N>
+PP_HD Dual<T, N> select(const M& condition, const Dual<T, N>& a, const Dual<T, N>& b) {
+  Dual<T, N> r;
+  r.v = select(condition, a.v, b.v);
+  r.d.choose(condition, a.d, b.d);
+  return r;
+}
+template <typename T, int N>
+struct ScalarOf<Dual<T, N>> {
+  using type = scalar_of<T>;
+};
 
-// By dc_k/dx = (k c_{k+2} - c_{k+1})/2, exact at zero; c_6 and c_7 come without derivative, and what is
-// differentiated uses c_0 to c_5 only.
+// By dc_k/dx = (k c_{k+2} - c_{k+1})/2, exact at zero; c_8 and c_9 come without derivative: functions use c_0 to
+// c_5, their first derivatives up to c_7, their second ones up to c_9.
 template <typename T, int N>
 PP_HD Stumpff<Dual<T, N>> stumpff(const Dual<T, N>& x) {
   const Stumpff<T> s = stumpff(x.v);
   const T half = T(0.5);
   Stumpff<Dual<T, N>> r;
-  r.c0 = chain(x, s.c0, -half * s.c1);
+  r.c0 = chain(x, s.c0, T(-0.5) * s.c1);
   r.c1 = chain(x, s.c1, half * (s.c3 - s.c2));
   r.c2 = chain(x, s.c2, half * (T(2) * s.c4 - s.c3));
   r.c3 = chain(x, s.c3, half * (T(3) * s.c5 - s.c4));
   r.c4 = chain(x, s.c4, half * (T(4) * s.c6 - s.c5));
   r.c5 = chain(x, s.c5, half * (T(5) * s.c7 - s.c6));
-  r.c6 = Dual<T, N>(s.c6);
-  r.c7 = Dual<T, N>(s.c7);
+  r.c6 = chain(x, s.c6, half * (T(6) * s.c8 - s.c7));
+  r.c7 = chain(x, s.c7, half * (T(7) * s.c9 - s.c8));
+  r.c8 = Dual<T, N>(s.c8);
+  r.c9 = Dual<T, N>(s.c9);
   return r;
 }
 

@@ -204,10 +204,11 @@ template <> struct Reverse<Exp<SE3>> {
 // g of phi = 2 f(n2, w) u; sets gq.
 template <typename T>
 PP_HD void so3_log_reverse(const T* q, const T* g, T* gq) {
-  const bool flip = q[3] < T(0);
-  Dual<T, 2> n2 = Dual<T, 2>::variable(dot3(q, q), 0), w = Dual<T, 2>::variable(flip ? -q[3] : q[3], 1);
+  const auto flip = primal(q[3]) < 0;
+  const T along = select(flip, T(-q[3]), q[3]);
+  const Dual<T, 2> n2 = Dual<T, 2>::variable(dot3(q, q), 0), w = Dual<T, 2>::variable(along, 1);
   const Dual<T, 2> f = atan_ratio(n2, w);
-  const T ug = dot3(q, g), sign = flip ? T(-2) : T(2);
+  const T ug = dot3(q, g), sign = select(flip, T(-2), T(2));
   for (int i = 0; i < 3; ++i) gq[i] = sign * (f.v * g[i] + T(2) * f.d[0] * ug * q[i]);
   gq[3] = T(2) * f.d[1] * ug;
 }

@@ -117,23 +117,18 @@ template <typename T>
 PP_HD void quat_euler(const T* q, T* out) {
   using std::atan2;
   using std::sqrt;
-  const T x = q[0], y = q[1], z = q[2], w = q[3], two = T(2);
+  const T x = q[0], y = q[1], z = q[2], w = q[3], two = T(2), one = T(1), zero = T(0);
   const T xx = x * x, yy = y * y, zz = z * z, ww = w * w;
   const T s = two * (w * y - z * x) / (xx + yy + zz + ww);
   const auto sine = primal(s);
   // asin as atan2, whose dual form is there; a constant at the pole, where it has no derivative.
-  if (sine < 1 && sine > -1) {
-    out[1] = atan2(s, T(sqrt((T(1) - s) * (T(1) + s))));
-  } else {
-    out[1] = T(sine > 0 ? 1.57079632679489661923 : -1.57079632679489661923);
-  }
-  if (sine < 0.9998 && sine > -0.9998) {
-    out[0] = atan2(two * (w * x + y * z), ww + zz - xx - yy);
-    out[2] = atan2(two * (w * z + x * y), ww + xx - yy - zz);
-  } else {
-    out[0] = T(0);
-    out[2] = T(sine < 0 ? 2 : -2) * atan2(x, w);
-  }
+  const auto inside = sine < 1 && sine > -1, regular = sine < 0.9998 && sine > -0.9998;
+  const T across = select(inside, T((one - s) * (one + s)), one);
+  const T pole = select(sine > 0, T(1.57079632679489661923), T(-1.57079632679489661923));
+  out[1] = select(inside, atan2(s, T(sqrt(across))), pole);
+  out[0] = select(regular, atan2(T(two * (w * x + y * z)), T(ww + zz - xx - yy)), zero);
+  out[2] = atan2(T(two * (w * z + x * y)), T(ww + xx - yy - zz));
+  if (!all(regular)) out[2] = select(regular, out[2], T(select(sine < 0, two, T(-two)) * atan2(x, w)));
 }
 
 struct SO3 {

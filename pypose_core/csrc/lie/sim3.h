@@ -30,22 +30,33 @@ PP_HD Similarity<T> similarity_series(const T& x, const T& sigma, const T& scale
 
 // Otherwise by parts: (sigma^2 + x) A = 1 - e^sigma (c_0 - sigma c_1), (sigma^2 + x) B = C - e^sigma (c_1 - sigma c_2).
 template <typename T>
-PP_HD Similarity<T> similarity(const T& x, const T& sigma) {
-  using std::exp;
-  const T scale = exp(sigma);
-  if (primal(x) + primal(sigma) * primal(sigma) < 1) return similarity_series(x, sigma, scale);
+PP_HD Similarity<T> similarity_by_parts(const T& x, const T& sigma, const T& scale) {
   const Stumpff<T> c = stumpff(x);
   const T inv = T(1) / (sigma * sigma + x);
+  T C = T(0);
+  for (int i = 14; i >= 0; --i) C = T(1) + C * sigma * T(1.0 / (i + 2));
+  const auto near = primal(sigma) > -0.25 && primal(sigma) < 0.25;
   Similarity<T> s;
-  if (primal(sigma) > -0.25 && primal(sigma) < 0.25) {
-    s.C = T(0);
-    for (int i = 14; i >= 0; --i) s.C = T(1) + s.C * sigma * T(1.0 / (i + 2));
-  } else {
-    s.C = (scale - T(1)) / sigma;
-  }
+  s.C = select(near, C, T((scale - T(1)) / sigma));
   s.A = (T(1) - scale * (c.c0 - sigma * c.c1)) * inv;
   s.B = (s.C - scale * (c.c1 - sigma * c.c2)) * inv;
   return s;
+}
+
+template <typename M, typename T>
+PP_HD Similarity<T> select(const M& condition, const Similarity<T>& a, const Similarity<T>& b) {
+  return {select(condition, a.A, b.A), select(condition, a.B, b.B), select(condition, a.C, b.C)};
+}
+
+template <typename T>
+PP_HD Similarity<T> similarity(const T& x, const T& sigma) {
+  using std::exp;
+  const T scale = exp(sigma);
+  const auto small = primal(x) + primal(sigma) * primal(sigma) < 1;
+  if (all(small)) return similarity_series(x, sigma, scale);
+  const Similarity<T> by_parts = similarity_by_parts(x, sigma, scale);
+  if (!any(small)) return by_parts;
+  return select(small, similarity_series(x, sigma, scale), by_parts);
 }
 
 // W^-1 = C' I + A' [phi]x + B' [phi]x^2

@@ -89,9 +89,9 @@ PP_HD void so3_exp(const T* phi, T* out) {
 // out = 2 atan2(n, |w|)/n sign(w) u, n = |u|: the rotation vector with |out| <= pi; q and -q give the same.
 template <typename T>
 PP_HD void so3_log(const T* q, T* out) {
-  const bool flip = primal(q[3]) < 0;
-  T factor = T(2) * atan_ratio(dot3(q, q), flip ? -q[3] : q[3]);
-  if (flip) factor = -factor;
+  const auto flip = primal(q[3]) < 0;
+  T factor = T(2) * atan_ratio(dot3(q, q), select(flip, T(-q[3]), q[3]));
+  factor = select(flip, T(-factor), factor);
   out[0] = factor * q[0], out[1] = factor * q[1], out[2] = factor * q[2];
 }
 

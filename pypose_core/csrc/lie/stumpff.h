@@ -5,55 +5,102 @@
 //   c_k = 1/k! - x c_{k+2}          (recurrence)
 //   dc_k/dx = (k c_{k+2} - c_{k+1}) / 2
 //
-// Source: Stumpff, Himmelsmechanik I, 1959; the recurrence downwards is stable for small x, upwards
-// for large x, and at x = 1 both lose less than two bits.
+// Source: Stumpff, Himmelsmechanik I, 1959.  The recurrence downwards is stable for small x, upwards for large x.
 #pragma once
 
 #include <cmath>
 
-#include "lie/host_device.h"
+#include "lie/polynomial.h"
+#include "lie/select.h"
+#include "lie/trigonometry.h"
 
 namespace pypose {
 
 template <typename T>
 struct Stumpff {
-  T c0, c1, c2, c3, c4, c5, c6, c7;
+  T c0, c1, c2, c3, c4, c5, c6, c7, c8, c9;
 };
 
-// c_6 and c_7 by their series, the rest downwards; x <= 1.  The last term kept is below 1e-18.
+template <int n>
+constexpr double inverse_factorial = inverse_factorial<n - 1> / n;
+template <>
+inline constexpr double inverse_factorial<0> = 1;
+
+// Up to here the series; c_2 to c_9 lose at most two bits by it.
+constexpr double stumpff_series_limit = 10;
+// Up to here c_0 and c_1 do, too.
+constexpr double stumpff_cosine_limit = 2.5;
+
+// c_k(x), x <= stumpff_series_limit, k >= 8, to the rounding of T's scalar.
+template <int k, int j = 0, typename T>
+PP_HD T stumpff_tail(const T& x) {
+  constexpr int last = sizeof(scalar_of<T>) == sizeof(float) ? 6 : 12;
+  if constexpr (j == last) {
+    return T(inverse_factorial<2 * j + k>);
+  } else {
+    return T(inverse_factorial<2 * j + k>) - x * stumpff_tail<k, j + 1>(x);
+  }
+}
+
+// c_8 and c_9 by their series, the rest downwards.
 template <typename T>
 PP_HD Stumpff<T> stumpff_series(const T& x) {
   Stumpff<T> s;
-  s.c7 = T(1.0 / 5040) *
-      (T(1) - x * T(1.0 / 72) * (T(1) - x * T(1.0 / 110) * (T(1) - x * T(1.0 / 156) *
-      (T(1) - x * T(1.0 / 210) * (T(1) - x * T(1.0 / 272) * (T(1) - x * T(1.0 / 342)))))));
-  s.c6 = T(1.0 / 720) *
-      (T(1) - x * T(1.0 / 56) * (T(1) - x * T(1.0 / 90) * (T(1) - x * T(1.0 / 132) *
-      (T(1) - x * T(1.0 / 182) * (T(1) - x * T(1.0 / 240) * (T(1) - x * T(1.0 / 306)))))));
-  s.c5 = T(1.0 / 120) - x * s.c7;
-  s.c4 = T(1.0 / 24) - x * s.c6;
-  s.c3 = T(1.0 / 6) - x * s.c5;
+  s.c9 = stumpff_tail<9>(x);
+  s.c8 = stumpff_tail<8>(x);
+  s.c7 = T(inverse_factorial<7>) - x * s.c9;
+  s.c6 = T(inverse_factorial<6>) - x * s.c8;
+  s.c5 = T(inverse_factorial<5>) - x * s.c7;
+  s.c4 = T(inverse_factorial<4>) - x * s.c6;
+  s.c3 = T(inverse_factorial<3>) - x * s.c5;
   s.c2 = T(0.5) - x * s.c4;
   s.c1 = T(1) - x * s.c3;
   s.c0 = T(1) - x * s.c2;
   return s;
 }
 
-// All eight, for any x >= 0.
+// From c_0 and c_1 upwards.
 template <typename T>
-PP_HD Stumpff<T> stumpff(const T& x) {
-  if (x <= T(1)) return stumpff_series(x);
+PP_HD Stumpff<T> stumpff_upwards(const T& x, const T& c0, const T& c1) {
   Stumpff<T> s;
-  const T theta = std::sqrt(x), inv = T(1) / x;
-  s.c0 = std::cos(theta);
-  s.c1 = std::sin(theta) / theta;
+  const T inv = T(1) / x;
+  s.c0 = c0;
+  s.c1 = c1;
   s.c2 = (T(1) - s.c0) * inv;
   s.c3 = (T(1) - s.c1) * inv;
   s.c4 = (T(0.5) - s.c2) * inv;
-  s.c5 = (T(1.0 / 6) - s.c3) * inv;
-  s.c6 = (T(1.0 / 24) - s.c4) * inv;
-  s.c7 = (T(1.0 / 120) - s.c5) * inv;
+  s.c5 = (T(inverse_factorial<3>) - s.c3) * inv;
+  s.c6 = (T(inverse_factorial<4>) - s.c4) * inv;
+  s.c7 = (T(inverse_factorial<5>) - s.c5) * inv;
+  s.c8 = (T(inverse_factorial<6>) - s.c6) * inv;
+  s.c9 = (T(inverse_factorial<7>) - s.c7) * inv;
   return s;
+}
+
+template <typename M, typename T>
+PP_HD Stumpff<T> select(const M& condition, const Stumpff<T>& a, const Stumpff<T>& b) {
+  return {select(condition, a.c0, b.c0), select(condition, a.c1, b.c1), select(condition, a.c2, b.c2),
+          select(condition, a.c3, b.c3), select(condition, a.c4, b.c4), select(condition, a.c5, b.c5),
+          select(condition, a.c6, b.c6), select(condition, a.c7, b.c7), select(condition, a.c8, b.c8),
+          select(condition, a.c9, b.c9)};
+}
+
+// All ten, for any x >= 0.
+template <typename T>
+PP_HD Stumpff<T> stumpff(const T& x) {
+  using std::sqrt;
+  const auto small = x <= T(stumpff_cosine_limit);
+  if (all(small)) return stumpff_series(x);
+  const auto medium = x <= T(stumpff_series_limit);
+  // Nothing infinite where the series is not meant to go.
+  Stumpff<T> s = stumpff_series(select(medium, x, T(0)));
+  const T theta = sqrt(x);
+  T sine, cosine;
+  sine_and_cosine(theta, &sine, &cosine);
+  s.c0 = select(small, s.c0, cosine);
+  s.c1 = select(small, s.c1, T(sine / theta));
+  if (all(medium)) return s;
+  return select(medium, s, stumpff_upwards(x, s.c0, s.c1));
 }
 
 }  // namespace pypose
