@@ -102,6 +102,7 @@ class LieGroup(LieTensor):
     # Arithmetic and steps: everything that adds to a group element moves along the group from the left.
 
     def add(self, other: Tensor, alpha: float = 1) -> LieTensor:
+        """Exp(alpha · other) ∘ self; of `other` only the first dof numbers count."""
         dof = type(self).operations.dof
         a = other if last_size(other) == dof else plain(other)[..., :dof]
         if type(alpha) is not int or alpha != 1:
@@ -217,6 +218,7 @@ class LieAlgebra(LieTensor):
         return self.Exp().euler(eps)
 
     def add(self, other, alpha: float = 1) -> LieTensor:
+        """self + alpha · other; of `other` only the first dof numbers count."""
         if isinstance(other, Tensor):
             other = plain(other)[..., :type(self).operations.dof]
         return fresh(torch.add(plain(self), other, alpha=alpha), type(self).kind)

@@ -226,11 +226,7 @@ class LieTensor(Tensor):
             row = plain(self.ltype.identity(dtype=self.dtype, device=self.device))
         return self.copy_(row.expand(self.shape))
 
-    # Arithmetic that groups and algebras share.
-
-    def add(self, other, alpha: float = 1) -> LieTensor:
-        """A group: Exp(alpha · other) X; an algebra: x + alpha · other. Only dof numbers of `other` count."""
-        raise NotImplementedError
+    # Arithmetic that groups and algebras share; add() and mul() are their own.
 
     def add_(self, other, alpha: float = 1) -> LieTensor:
         """add() in place."""
@@ -241,10 +237,6 @@ class LieTensor(Tensor):
 
     def __iadd__(self, other) -> LieTensor:
         return self.add_(other)
-
-    def mul(self, other):
-        """Composition or action of a group; an algebra times a number."""
-        raise NotImplementedError
 
     def __mul__(self, other):
         return self.mul(other)

@@ -2,16 +2,28 @@
 // a group compiles in seconds.
 #pragma once
 
+#include "lie/blocks.h"
 #include "lie/kernel.h"
 #include "lie/reverse.h"
+#include "lie/simd_trigonometry.h"
 
 namespace pypose {
 
+// As many rows as a pack holds at once, the rest one by one.
 template <class Op, typename T>
 void forward_rows(const Rows& r, int64_t n) {
+  constexpr int W = Pack<T>::width;
   const T *x = static_cast<const T*>(r.in[0]), *y = static_cast<const T*>(r.in[1]);
   T* __restrict out = static_cast<T*>(r.out[0]);
-  for (int64_t i = 0; i < n; ++i, x += r.step[0], y += r.step[1], out += Op::out) Op::forward(x, y, out);
+  int64_t i = 0;
+  for (; i + W <= n; i += W, x += W * r.step[0], y += W * r.step[1], out += W * Op::out) {
+    Pack<T> a[Op::in], b[Op::other + 1], z[Op::out];
+    load<Op::in>(x, r.step[0], a);
+    if constexpr (Op::other > 0) load<Op::other>(y, r.step[1], b);
+    Op::forward(a, b, z);
+    store<Op::out>(z, out);
+  }
+  for (; i < n; ++i, x += r.step[0], y += r.step[1], out += Op::out) Op::forward(x, y, out);
 }
 
 // A result's rows, or one that takes what is not wanted.
@@ -25,10 +37,25 @@ struct Target {
 
 template <class Op, typename T>
 void backward_rows(const Rows& r, int64_t n) {
+  constexpr int W = Pack<T>::width;
   const T *x = static_cast<const T*>(r.in[0]), *y = static_cast<const T*>(r.in[1]), *g = static_cast<const T*>(r.in[2]);
   Target<T, Op::in> gx(r.out[0]);
   Target<T, Op::other> gy(r.out[1]);
-  for (int64_t i = 0; i < n; ++i, x += r.step[0], y += r.step[1], g += r.step[2], gx.row += gx.step, gy.row += gy.step)
+  int64_t i = 0;
+  if constexpr (Reverse<Op>::on_packs) {
+    for (; i + W <= n; i += W) {
+      Pack<T> a[Op::in], b[Op::other + 1], c[Op::out], da[Op::in], db[Op::other + 1];
+      load<Op::in>(x, r.step[0], a);
+      if constexpr (Op::other > 0) load<Op::other>(y, r.step[1], b);
+      load<Op::out>(g, r.step[2], c);
+      Reverse<Op>::backward(a, b, c, da, db);
+      if (gx.step) store<Op::in>(da, gx.row);
+      if constexpr (Op::other > 0)
+        if (gy.step) store<Op::other>(db, gy.row);
+      x += W * r.step[0], y += W * r.step[1], g += W * r.step[2], gx.row += W * gx.step, gy.row += W * gy.step;
+    }
+  }
+  for (; i < n; ++i, x += r.step[0], y += r.step[1], g += r.step[2], gx.row += gx.step, gy.row += gy.step)
     Reverse<Op>::backward(x, y, g, gx.row, gy.row);
 }
 

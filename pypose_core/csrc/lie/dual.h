@@ -1,5 +1,5 @@
 // Dual numbers with N directions: a row function evaluated on them gives its Jacobian, by the chain rule
-// and so as exactly as its value.  The N derivatives lie in one SIMD vector where the compiler has such.
+// and so as exactly as its value.  The N derivatives lie in SIMD vectors where the compiler has such.
 #pragma once
 
 #include <cmath>
@@ -72,16 +72,31 @@ struct Tangent<T, 1> {
 #if defined(__GNUC__) && !defined(__CUDACC__)
 template <typename T, int N>
 struct SimdTangent {
-  typedef T Vector __attribute__((vector_size(next_power_of_two(N) * sizeof(T))));
-  Vector v;
-  PP_HD T operator[](int i) const { return v[i]; }
-  PP_HD void set(int i, T value) { v[i] = value; }
-  PP_HD void zero() { v = Vector{}; }
-  PP_HD void combine(T s, const SimdTangent& a, T t, const SimdTangent& b) { v = s * a.v + t * b.v; }
-  PP_HD void scale(T s, const SimdTangent& a) { v = s * a.v; }
-  PP_HD void add(const SimdTangent& a, const SimdTangent& b) { v = a.v + b.v; }
-  PP_HD void subtract(const SimdTangent& a, const SimdTangent& b) { v = a.v - b.v; }
-  PP_HD void choose(bool condition, const SimdTangent& a, const SimdTangent& b) { v = condition ? a.v : b.v; }
+  // Vectors of more than 64 bytes are compiled badly.
+  static constexpr int most = 64 / sizeof(T), lanes = next_power_of_two(N) < most ? next_power_of_two(N) : most;
+  static constexpr int count = (N + lanes - 1) / lanes;
+  typedef T Vector __attribute__((vector_size(lanes * sizeof(T))));
+  Vector v[count];
+  PP_HD T operator[](int i) const { return v[i / lanes][i % lanes]; }
+  PP_HD void set(int i, T value) { v[i / lanes][i % lanes] = value; }
+  PP_HD void zero() {
+    for (int i = 0; i < count; ++i) v[i] = Vector{};
+  }
+  PP_HD void combine(T s, const SimdTangent& a, T t, const SimdTangent& b) {
+    for (int i = 0; i < count; ++i) v[i] = s * a.v[i] + t * b.v[i];
+  }
+  PP_HD void scale(T s, const SimdTangent& a) {
+    for (int i = 0; i < count; ++i) v[i] = s * a.v[i];
+  }
+  PP_HD void add(const SimdTangent& a, const SimdTangent& b) {
+    for (int i = 0; i < count; ++i) v[i] = a.v[i] + b.v[i];
+  }
+  PP_HD void subtract(const SimdTangent& a, const SimdTangent& b) {
+    for (int i = 0; i < count; ++i) v[i] = a.v[i] - b.v[i];
+  }
+  PP_HD void choose(bool condition, const SimdTangent& a, const SimdTangent& b) {
+    for (int i = 0; i < count; ++i) v[i] = condition ? a.v[i] : b.v[i];
+  }
 };
 template <int N>
   requires(N > 1)
@@ -182,16 +197,12 @@ PP_HD Dual<T, N> log(const Dual<T, N>& a) {
   return chain(a, T(log(a.v)), T(1) / a.v);
 }
 template <typename T, int N>
-PP_HD Dual<T, N> sin(const Dual<T, N>& a) {
-  using std::cos;
-  using std::sin;
-  return chain(a, T(sin(a.v)), T(cos(a.v)));
-}
-template <typename T, int N>
-PP_HD Dual<T, N> cos(const Dual<T, N>& a) {
-  using std::cos;
-  using std::sin;
-  return chain(a, T(cos(a.v)), T(-sin(a.v)));
+PP_HD void sine_and_cosine(const Dual<T, N>& angle, Dual<T, N>* sine, Dual<T, N>* cosine) {
+  T s, c;
+  sine_and_cosine(angle.v, &s, &c);
+  const Dual<T, N> a = angle;   // which may be one of the results
+  *sine = chain(a, s, c);
+  *cosine = chain(a, c, T(-s));
 }
 template <typename T, int N>
 PP_HD Dual<T, N> atan2(const Dual<T, N>& y, const Dual<T, N>& x) {

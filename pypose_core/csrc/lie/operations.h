@@ -97,6 +97,7 @@ template <class G> struct ToLeaf {
 // The transposed derivative of Op at (x, y) times g, into gx and gy: by dual numbers in all directions at
 // once, unless a Reverse<Op> is written out (reverse.h).
 template <class Op> struct Reverse {
+  static constexpr bool on_packs = false;   // the directions fill the vectors
   template <typename T>
   static PP_HD void backward(const T* x, const T* y, const T* g, T* gx, T* gy) {
     using D = Dual<T, Op::in + Op::other>;

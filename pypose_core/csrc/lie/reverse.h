@@ -32,6 +32,10 @@ PP_HD void quat_rotate_reverse(const T* q, const T* v, const T* g, T* gq, T* gv)
   gq[3] = gq[3] + two * dot3(uv, g);
 }
 
+struct WrittenOut {
+  static constexpr bool on_packs = true;
+};
+
 template <typename T>
 PP_HD void zero(T* x, int n) {
   for (int i = 0; i < n; ++i) x[i] = T(0);
@@ -42,12 +46,12 @@ PP_HD void accumulate(const T* x, int n, T* sum) {
   for (int i = 0; i < n; ++i) sum[i] = sum[i] + x[i];
 }
 
-template <> struct Reverse<Mul<SO3>> {
+template <> struct Reverse<Mul<SO3>> : WrittenOut {
   template <typename T>
   static PP_HD void backward(const T* x, const T* y, const T* g, T* gx, T* gy) { quat_mul_reverse(x, y, g, gx, gy); }
 };
 
-template <> struct Reverse<Mul<SE3>> {
+template <> struct Reverse<Mul<SE3>> : WrittenOut {
   template <typename T>
   static PP_HD void backward(const T* x, const T* y, const T* g, T* gx, T* gy) {
     quat_mul_reverse(x + 3, y + 3, g + 3, gx + 3, gy + 3);
@@ -56,7 +60,7 @@ template <> struct Reverse<Mul<SE3>> {
   }
 };
 
-template <> struct Reverse<Inv<SE3>> {
+template <> struct Reverse<Inv<SE3>> : WrittenOut {
   template <typename T>
   static PP_HD void backward(const T* x, const T*, const T* g, T* gx, T*) {
     // t' = -R(q*) t, q' = q*
@@ -69,7 +73,7 @@ template <> struct Reverse<Inv<SE3>> {
   }
 };
 
-template <> struct Reverse<Between<SE3>> {
+template <> struct Reverse<Between<SE3>> : WrittenOut {
   template <typename T>
   static PP_HD void backward(const T* x, const T* y, const T* g, T* gx, T* gy) {
     T inverse[7], g_inverse[7];
@@ -79,7 +83,7 @@ template <> struct Reverse<Between<SE3>> {
   }
 };
 
-template <> struct Reverse<Between<SO3>> {
+template <> struct Reverse<Between<SO3>> : WrittenOut {
   template <typename T>
   static PP_HD void backward(const T* x, const T* y, const T* g, T* gx, T* gy) {
     T conj[4], g_conj[4];
@@ -89,7 +93,7 @@ template <> struct Reverse<Between<SO3>> {
   }
 };
 
-template <> struct Reverse<Act<SO3>> {
+template <> struct Reverse<Act<SO3>> : WrittenOut {
   template <typename T>
   static PP_HD void backward(const T* x, const T* p, const T* g, T* gx, T* gp) {
     zero(gx, 4);
@@ -97,7 +101,7 @@ template <> struct Reverse<Act<SO3>> {
   }
 };
 template <> struct Reverse<Adj<SO3>> : Reverse<Act<SO3>> {};
-template <> struct Reverse<AdjT<SO3>> {
+template <> struct Reverse<AdjT<SO3>> : WrittenOut {
   template <typename T>
   static PP_HD void backward(const T* x, const T* p, const T* g, T* gx, T* gp) {
     T conj[4], gq[4];
@@ -108,7 +112,7 @@ template <> struct Reverse<AdjT<SO3>> {
   }
 };
 
-template <> struct Reverse<Act<SE3>> {
+template <> struct Reverse<Act<SE3>> : WrittenOut {
   template <typename T>
   static PP_HD void backward(const T* x, const T* p, const T* g, T* gx, T* gp) {
     zero(gx + 3, 4);
@@ -117,7 +121,7 @@ template <> struct Reverse<Act<SE3>> {
   }
 };
 
-template <> struct Reverse<Adj<SE3>> {
+template <> struct Reverse<Adj<SE3>> : WrittenOut {
   template <typename T>
   static PP_HD void backward(const T* x, const T* a, const T* g, T* gx, T* ga) {
     // rho' = R rho + t x phi', phi' = R phi
@@ -132,7 +136,7 @@ template <> struct Reverse<Adj<SE3>> {
   }
 };
 
-template <> struct Reverse<AdjT<SE3>> {
+template <> struct Reverse<AdjT<SE3>> : WrittenOut {
   template <typename T>
   static PP_HD void backward(const T* x, const T* a, const T* g, T* gx, T* ga) {
     // rho' = R(q*) (rho - t x phi), phi' = R(q*) phi
@@ -158,7 +162,7 @@ PP_HD void so3_exp_reverse(const Stumpff<T>& s, const T* phi, const T* g, T* gx)
   for (int i = 0; i < 3; ++i) gx[i] = gx[i] + half * g[i] + along * phi[i];
 }
 
-template <> struct Reverse<Exp<SO3>> {
+template <> struct Reverse<Exp<SO3>> : WrittenOut {
   template <typename T>
   static PP_HD void backward(const T* x, const T*, const T* g, T* gx, T*) {
     zero(gx, 3);
@@ -185,7 +189,7 @@ PP_HD void hat_polynomial_reverse(const T& a, const T& b, const T& c, const T& b
   }
 }
 
-template <> struct Reverse<Exp<SE3>> {
+template <> struct Reverse<Exp<SE3>> : WrittenOut {
   template <typename T>
   static PP_HD void backward(const T* x, const T*, const T* g, T* gx, T*) {
     const T* phi = x + 3;
@@ -213,7 +217,7 @@ PP_HD void so3_log_reverse(const T* q, const T* g, T* gq) {
   gq[3] = T(2) * f.d[1] * ug;
 }
 
-template <> struct Reverse<Log<SO3>> {
+template <> struct Reverse<Log<SO3>> : WrittenOut {
   template <typename T>
   static PP_HD void backward(const T* x, const T*, const T* g, T* gx, T*) { so3_log_reverse(x, g, gx); }
 };
@@ -227,7 +231,7 @@ PP_HD void jinv_coefficient_slope(const Stumpff<T>& c, T* d, T* d_x) {
   *d_x = (top - *d * bottom) * inv;
 }
 
-template <> struct Reverse<Log<SE3>> {
+template <> struct Reverse<Log<SE3>> : WrittenOut {
   template <typename T>
   static PP_HD void backward(const T* x, const T*, const T* g, T* gx, T*) {
     T phi[3], g_phi[3], d, d_x;
@@ -236,6 +240,23 @@ template <> struct Reverse<Log<SE3>> {
     copy3(g + 3, g_phi);
     hat_polynomial_reverse(T(1), T(-0.5), d, T(0), d_x, phi, x, g, g_phi, gx);
     so3_log_reverse(x + 3, g_phi, gx + 3);
+  }
+};
+
+// By dual numbers in the directions of the rotation, all that angles depend on.
+template <class G> struct Reverse<Euler<G>> : WrittenOut {
+  template <typename T>
+  static PP_HD void backward(const T* x, const T*, const T* g, T* gx, T*) {
+    using D = Dual<T, G::unit_length>;
+    D a[G::width], z[3];
+    for (int i = 0; i < G::width; ++i) {
+      const int direction = i - G::unit;
+      a[i] = direction >= 0 && direction < G::unit_length ? D::variable(x[i], direction) : D(x[i]);
+      gx[i] = T(0);
+    }
+    G::euler(a, z);
+    for (int i = 0; i < G::unit_length; ++i)
+      gx[G::unit + i] = g[0] * z[0].d[i] + g[1] * z[1].d[i] + g[2] * z[2].d[i];
   }
 };
 

@@ -22,10 +22,8 @@ struct SO2 {
   static constexpr int width = 2, dof = 1, point = 2, size = 2, unit = 0, unit_length = 2;
 
   template <typename T> static PP_HD void exp(const T* x, T* X) {
-    using std::cos;
-    using std::sin;
     const T theta = x[0];
-    X[0] = cos(theta), X[1] = sin(theta);
+    sine_and_cosine(theta, X + 1, X);
   }
   template <typename T> static PP_HD void log(const T* X, T* x) {
     using std::atan2;

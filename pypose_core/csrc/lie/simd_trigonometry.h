@@ -1,0 +1,80 @@
+// Sine, cosine and arc tangent of packs.
+#pragma once
+
+#include <cstring>
+#include <limits>
+
+#include "lie/atan_ratio.h"
+#include "lie/simd.h"
+#include "lie/stumpff.h"
+
+namespace pypose {
+
+// The sign of b on the magnitude of a, which is not negative.
+template <typename T>
+PP_HD Pack<T> with_sign(const Pack<T>& a, const Pack<T>& b) {
+  using Mask = typename Pack<T>::Mask;
+  constexpr typename Pack<T>::Integer sign_bit = std::numeric_limits<typename Pack<T>::Integer>::min();
+  return reinterpret_cast<typename Pack<T>::Vector>(
+      reinterpret_cast<Mask>(a.v) | (reinterpret_cast<Mask>(b.v) & (Mask{} + sign_bit)));
+}
+
+// pi/2 in parts of few bits, so that small multiples of the first two are exact.
+template <typename T>
+struct HalfPi;
+template <>
+struct HalfPi<float> {
+  static constexpr double parts[3] = {0x1.92p+0, 0x1.fb4p-12, 0x1.4442d2p-24};
+  static constexpr double round = 0x1.8p+23;   // adding it drops the fraction
+};
+template <>
+struct HalfPi<double> {
+  static constexpr double parts[3] = {0x1.921fb544p+0, 0x1.0b4611a6p-34, 0x1.3198a2e037073p-69};
+  static constexpr double round = 0x1.8p+52;
+};
+
+// Up to where the reduction by multiples of pi/2 is exact.
+constexpr double largest_reduced_angle = 5000;
+
+// c_k(x) of x <= (pi/4)^2, k = 0 or 1
+template <int k, int j, typename T>
+PP_HD Pack<T> short_series(const Pack<T>& x) {
+  constexpr int last = sizeof(T) == 4 ? 5 : 9;
+  if constexpr (j == last) {
+    return Pack<T>(inverse_factorial<2 * j + k>);
+  } else {
+    return Pack<T>(inverse_factorial<2 * j + k>) - x * short_series<k, j + 1>(x);
+  }
+}
+
+template <typename T>
+PP_HD void sine_and_cosine(const Pack<T>& angle, Pack<T>* sine, Pack<T>* cosine) {
+  using P = Pack<T>;
+  using H = HalfPi<T>;
+  if (!all(angle < largest_reduced_angle) || !all(-angle < P(largest_reduced_angle))) {
+    *sine = each(angle, [](T a) { return std::sin(a); });
+    *cosine = each(angle, [](T a) { return std::cos(a); });
+    return;
+  }
+  const P shifted = angle * P(0.63661977236758134308) + P(H::round), turns = shifted - P(H::round);
+  const P r = ((angle - turns * P(H::parts[0])) - turns * P(H::parts[1])) - turns * P(H::parts[2]), x = r * r;
+  const P s = r * short_series<1, 0>(x), c = short_series<0, 0>(x);
+  typename P::Mask quarter;
+  std::memcpy(&quarter, &shifted.v, sizeof quarter);   // its lowest bits are those of the number of turns
+  const Condition<T> odd{(quarter & 1) != 0}, minus_sine{(quarter & 2) != 0}, minus_cosine{((quarter + 1) & 2) != 0};
+  const P s_out = select(odd, c, s), c_out = select(odd, s, c);
+  *sine = select(minus_sine, -s_out, s_out);
+  *cosine = select(minus_cosine, -c_out, c_out);
+}
+
+// As std::atan2; squares of numbers beyond 1e19 overflow in float.
+template <typename T>
+PP_HD Pack<T> atan2(const Pack<T>& y, const Pack<T>& x) {
+  using P = Pack<T>;
+  const auto negative = [](const P& a) { return Condition<T>{reinterpret_cast<typename P::Mask>(a.v) < 0}; };
+  const P n = select(negative(y), -y, y), m = select(negative(x), -x, x);
+  const P angle = n * atan_ratio(P(n * n), select(n + m <= P(0), P(1), m));
+  return with_sign(select(negative(x), P(3.14159265358979323846) - angle, angle), y);
+}
+
+}  // namespace pypose
