@@ -87,6 +87,11 @@ class Horizon:
                 stages = x.transpose(0, 1), u.transpose(0, 1)
                 if self.system.takes_batches(*stages, self.times):
                     return self.system.state_transition(*stages, self.times.view(-1, 1, 1)).transpose(0, 1)
+            return self.step_each(x, u)
+
+    def step_each(self, x: Tensor, u: Tensor) -> Tensor:
+        """step_all() by one call for each step."""
+        with self._lent_clock():
             return torch.stack([self.step(k, x[:, k], u[:, k]) for k in range(self.steps)], 1)
 
     def rollout(self, x0: Tensor, u: Tensor, feedback: tuple[Tensor, Tensor] | None = None,
