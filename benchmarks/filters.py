@@ -40,7 +40,8 @@ def step(name: str, n: int, rounds: int) -> Record:
         return bool((found[0] - mean).abs().max() < 10 * tolerance and (found[1] - covariance).abs().max() < tolerance)
     return compare(f'{name} step, {n} states', peer='pypose 0.9.5', ours=lambda: ours(x, y, u, P, Q, R),
                    theirs=lambda: theirs(x, y, u, P, Q, R), agree=right, target=10 if name == 'EKF' else None,
-                   rounds=rounds, least=0.2, note='ours is the EKF by hand' if name == 'EKF' else 'ours is near the EKF by hand')
+                   rounds=rounds, least=0.2,
+                   note='ours is the EKF by hand' if name == 'EKF' else 'ours is near the EKF by hand')
 
 
 def batch(n: int, size: int, rounds: int) -> Record:
