@@ -1,18 +1,20 @@
 """False loop closures among right ones: graduated non-convexity, ours and GTSAM's.
 
-sphere2500 started from its odometry, which both sides know to be right, with random false closures among its loop
+Graphs started from their odometry, which both sides know to be right, with random false closures among the loop
 closures. Precision and recall of what is kept are in the note; agreement: ours are at least 0.99, or what GTSAM has
-where that is less. GTSAM's optimizer has its own schedule (factor 1.4, as ours) and tolerances. Each runs once.
+where that is less. GTSAM's optimizer has its own schedule (factor 1.4, as ours) and tolerances. Each runs once,
+GTSAM for 60 s at most.
 
 Needs the graphs: $PYPOSE_DATA, or shared/data beside the checkout.
 """
+import multiprocessing
 import os
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 from harness import Record, main
 from peers.gtsam_gnc import solve_robustly as gtsam_gnc
@@ -21,6 +23,7 @@ from pypose_core.graph import SE3, Between, FactorGraph, odometry_initialization
 
 DATA = Path(os.environ.get('PYPOSE_DATA', Path(__file__).parents[2] / 'shared' / 'data'))
 PROBABILITY = 0.99
+LIMIT_S = 60.0
 
 
 def spoiled(path: Path, share: float, seed: int) -> tuple[FactorGraph, Between, torch.Tensor]:
@@ -57,24 +60,43 @@ def one(name: str, share: float) -> Record:
     all_of = [torch.cat([getattr(f, field) for f in graph.factors]).numpy()
               for field in ('index', 'measured', 'information')]
     start, trusted = graph.values['pose'].numpy(), len(graph.factors[0])
-    clock = [time.process_time()]
+    clock = time.process_time()
     mine = scores(solve_robustly(graph, [suspects], probability=PROBABILITY).inliers[0], right)
-    clock.append(time.process_time())
-    theirs = scores(torch.from_numpy(gtsam_gnc(start, *all_of, trusted, PROBABILITY)), right)
-    clock.append(time.process_time())
-    ours_s, peer_s = np.diff(clock).tolist()
-    false = int((~right).sum())
-    return Record(f'{name}, {false} false among {len(right)} closures ({100 * share:.0f}%)', 'gtsam 4.3.0', ours_s,
-                  peer_s, peer_s / ours_s, min(mine) >= min(0.99, *theirs), None,
-                  f'precision and recall {mine[0]:.4f} and {mine[1]:.4f}; GTSAM {theirs[0]:.4f} and {theirs[1]:.4f}')
+    ours_s = time.process_time() - clock
+    kept, peer_s = within(LIMIT_S, gtsam_gnc, start, *all_of, trusted, PROBABILITY)
+    theirs = None if kept is None else scores(torch.from_numpy(kept), right)
+    case = f'{name}, {int((~right).sum())} false among {len(right)} closures ({100 * share:.0f}%)'
+    note = f'precision and recall {mine[0]:.4f} and {mine[1]:.4f}; GTSAM ' + (
+        f'not done in {LIMIT_S:g} s' if theirs is None else f'{theirs[0]:.4f} and {theirs[1]:.4f}')
+    return Record(case, 'gtsam 4.3.0', ours_s, peer_s, None if theirs is None else peer_s / ours_s,
+                  min(mine) >= min(0.99, *(theirs or ())), None, note)
+
+
+def within(limit_s: float, function, *arguments) -> tuple[Any, float | None]:
+    """(result, CPU seconds) of a call in a process of its own; (None, None) where it takes longer on the wall."""
+    context = multiprocessing.get_context('fork')
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_timed, args=(sender, function, arguments))
+    process.start()
+    found = receiver.recv() if receiver.poll(limit_s) else (None, None)
+    process.kill()
+    process.join()
+    return found
+
+
+def _timed(sender, function, arguments) -> None:
+    clock = time.process_time()
+    result = function(*arguments)
+    sender.send((result, time.process_time() - clock))
 
 
 def records(quick: bool) -> Iterator[Record]:
     if not DATA.is_dir():
         sys.exit(f'no graphs: {DATA} is absent (set PYPOSE_DATA)')
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    for share in (0.1, 0.4):
-        yield one('smallGrid3D' if quick else 'sphere2500', share)
+    for name in ('smallGrid3D',) if quick else ('smallGrid3D', 'sphere2500'):
+        for share in (0.1, 0.4):
+            yield one(name, share)
 
 
 if __name__ == '__main__':

@@ -11,6 +11,8 @@ from pypose_core.graph import (
     read_g2o,
     solve_robustly,
 )
+from pypose_core.graph.neighbour_agreement import consistent_sets
+from pypose_core.lie import se3
 
 
 def with_false_closures(file, share, seed):
@@ -69,3 +71,36 @@ def test_suspects_with_a_kernel_or_of_another_graph_are_refused():
     graph.add(with_kernel)
     with pytest.raises(ValueError, match='no robust kernel'):
         solve_robustly(graph, [with_kernel])
+
+
+def test_measurements_across_a_bend_agree_with_their_neighbours_and_false_ones_do_not():
+    generator = torch.Generator().manual_seed(0)
+
+    def random(n, scale):
+        return scale * torch.randn(n, 6, generator=generator, dtype=torch.float64)
+
+    truth = [torch.tensor(SE3.identity, dtype=torch.float64)]
+    for d in random(59, 0.5):
+        truth.append(SE3.retract(truth[-1], d))
+    truth = torch.stack(truth)
+    right = torch.tensor([[k, 59 - k] for k in range(5, 15)])
+    false = torch.randint(30, (30, 2), generator=generator) + torch.tensor([0, 30])
+    Z = SE3.retract(SE3.relative(truth[right[:, 0]], truth[right[:, 1]]), random(10, 0.01))
+    wrong = SE3.retract(torch.tensor(SE3.identity, dtype=torch.float64).expand(30, 7), random(30, 1.0))
+    factors = Between('x', torch.cat([right, false]), torch.cat([Z, wrong]), information=1e4 * torch.eye(6))
+    factors.check({'x': SE3})
+    bend = torch.tensor([3., -2, 5, 0.6, 0, 0, 0.8], dtype=torch.float64)
+    estimate = torch.cat([truth[:30], se3.mul(bend.expand(30, 7), truth[30:])])
+    sets = consistent_sets(factors, {'x': estimate}, torch.ones(40, dtype=torch.bool), limit=100.)
+    assert (sets[:10] == 0).all() and (sets[10:] == -1).all()
+    assert (factors.squared({'x': estimate})[:10] > 1e4).all()
+    none = consistent_sets(factors, {'x': estimate}, torch.zeros(40, dtype=torch.bool), limit=100.)
+    assert (none == -1).all()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_false_closures_of_a_sphere_are_found_and_right_ones_kept(data):
+    graph, suspects, right = with_false_closures(data / 'pgo3d/sphere2500.g2o', 0.1, 0)
+    kept = solve_robustly(graph, [suspects]).inliers[0]
+    assert (kept & right).sum() / kept.sum() >= 0.99 and (kept & right).sum() / right.sum() >= 0.99

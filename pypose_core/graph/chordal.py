@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .factor_graph import FactorGraph
-from .factors import Between
+from .relative_poses import relative_poses
 
 
 def chordal_initialization(graph: FactorGraph, name: str) -> None:
@@ -28,17 +28,11 @@ def chordal_initialization(graph: FactorGraph, name: str) -> None:
     Raises:
         ValueError: the set is not of poses.
     """
-    group = graph.groups[name]
-    if group.name not in ('SE2', 'SE3'):
-        raise ValueError(f'{name!r} is a set of {group}, not of poses')
-    batches = [f for f in graph.factors if isinstance(f, Between) and f.variables[0] == name]
-    if not batches:
+    index, measured, information = relative_poses(graph, name)
+    if not len(index):
         return
-    index = torch.cat([f.index for f in batches])
     held = graph.held[name] | _first_of_loose_parts(graph.held[name], index)
-    graph.set_values(name, torch.ops.pypose.graph_chordal(
-        graph.values[name], held, index, torch.cat([f.measured for f in batches]),
-        torch.cat([f.information for f in batches])))
+    graph.set_values(name, torch.ops.pypose.graph_chordal(graph.values[name], held, index, measured, information))
 
 
 def _first_of_loose_parts(held: Tensor, index: Tensor) -> Tensor:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from .problem import Problem, Values
-from .result import GraphResult, GraphStats, GraphStatus
+from .result import GraphResult, GraphStatus
+from .start import linearize_start
 
 
 @dataclass(frozen=True)
@@ -29,13 +30,9 @@ class Dogleg:
 
     def run(self, problem: Problem, values: Values) -> GraphResult:
         """Minimize from `values`."""
-        stats = GraphStats()
-        if problem.unanchored:
-            return GraphResult(dict(values), GraphStatus.UNDETERMINED, stats, problem.unanchored)
-        cost, stats.chi2, H, g = problem.linearize(values)
-        stats.cost.append(cost)
-        if not math.isfinite(cost):
-            return GraphResult(dict(values), GraphStatus.NOT_FINITE, stats)
+        ended, stats, cost, H, g = linearize_start(problem, values)
+        if ended is not None:
+            return ended
         radius, smallest, newton = self.initial_radius, None, None
         while stats.iterations < self.max_iterations:
             stats.iterations += 1

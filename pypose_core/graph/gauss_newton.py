@@ -3,7 +3,8 @@ import math
 from dataclasses import dataclass
 
 from .problem import Problem, Values
-from .result import GraphResult, GraphStats, GraphStatus
+from .result import GraphResult, GraphStatus
+from .start import linearize_start
 
 
 @dataclass(frozen=True)
@@ -19,13 +20,10 @@ class GaussNewton:
 
     def run(self, problem: Problem, values: Values) -> GraphResult:
         """Minimize from `values`."""
-        stats = GraphStats()
-        if problem.unanchored:
-            return GraphResult(dict(values), GraphStatus.UNDETERMINED, stats, problem.unanchored)
-        best = dict(values)
-        cost, stats.chi2, H, g = problem.linearize(values)
-        stats.cost.append(cost)
-        status = GraphStatus.ITERATION_LIMIT if math.isfinite(cost) else GraphStatus.NOT_FINITE
+        ended, stats, cost, H, g = linearize_start(problem, values)
+        if ended is not None:
+            return ended
+        best, status = dict(values), GraphStatus.ITERATION_LIMIT
         while status is GraphStatus.ITERATION_LIMIT and stats.iterations < self.max_iterations:
             stats.iterations += 1
             failed = problem.solver.try_factorize(H)

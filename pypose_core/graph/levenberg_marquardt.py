@@ -1,9 +1,9 @@
 """Levenberg-Marquardt on the sparse normal equations of a graph."""
-import math
 from dataclasses import dataclass
 
 from .problem import Problem, Values
-from .result import GraphResult, GraphStats, GraphStatus
+from .result import GraphResult, GraphStatus
+from .start import linearize_start
 
 
 @dataclass(frozen=True)
@@ -27,15 +27,9 @@ class LevenbergMarquardt:
 
     def run(self, problem: Problem, values: Values) -> GraphResult:
         """Minimize from `values`."""
-        stats = GraphStats()
-        if problem.unanchored:
-            return GraphResult(dict(values), GraphStatus.UNDETERMINED, stats, problem.unanchored)
-        cost, stats.chi2, H, g = problem.linearize(values)
-        stats.cost.append(cost)
-        if not math.isfinite(cost):
-            return GraphResult(dict(values), GraphStatus.NOT_FINITE, stats)
-        if problem.dimension == 0:
-            return GraphResult(dict(values), GraphStatus.CONVERGED, stats)
+        ended, stats, cost, H, g = linearize_start(problem, values)
+        if ended is not None:
+            return ended
         damping, growth = self.initial_damping, 2.0
         status, detail = GraphStatus.ITERATION_LIMIT, ''
         while stats.iterations < self.max_iterations:

@@ -2,7 +2,7 @@
 import torch
 
 from .factor_graph import FactorGraph
-from .factors import Between
+from .relative_poses import relative_poses
 
 
 def odometry_initialization(graph: FactorGraph, name: str) -> None:
@@ -18,12 +18,7 @@ def odometry_initialization(graph: FactorGraph, name: str) -> None:
     Raises:
         ValueError: the set is not of poses.
     """
-    group = graph.groups[name]
-    if group.name not in ('SE2', 'SE3'):
-        raise ValueError(f'{name!r} is a set of {group}, not of poses')
-    batches = [f for f in graph.factors if isinstance(f, Between) and f.variables[0] == name]
-    index = torch.cat([f.index for f in batches] or [torch.empty(0, 2, dtype=torch.int64)])
-    measured = torch.cat([f.measured for f in batches] or [torch.empty(0, group.storage, dtype=torch.float64)])
+    index, measured, _ = relative_poses(graph, name)
     X, reached = torch.ops.pypose.graph_chain(graph.values[name], graph.held[name], index, measured)
     while not bool(reached.all()):
         reached[(~reached).nonzero()[0]] = True
