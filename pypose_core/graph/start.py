@@ -8,7 +8,6 @@ from pypose_core.linalg import BlockSparseMatrix
 from .problem import Problem, Values
 from .result import GraphResult, GraphStats, GraphStatus
 
-
 Start = tuple[GraphResult | None, GraphStats, float, BlockSparseMatrix | None, Tensor | None]
 
 
