@@ -195,6 +195,27 @@ def test_a_lost_factor_costs_one_factorization_and_no_accuracy():
     torch.testing.assert_close(again, right, rtol=1e-7, atol=1e-9)
 
 
+def test_many_small_graphs_at_once_are_differentiable():
+    """Chains of three poses, which the optimizer solves without the factor that the layer would use."""
+    count = 64
+    graph = FactorGraph()
+    X = torch.tensor(SE3.identity, dtype=f64).repeat(3 * count, 1)
+    graph.add_variables('x', SE3, X)
+    graph.fix('x', 3 * torch.arange(count))
+    first = 3 * torch.arange(count)
+    pairs = torch.cat([torch.stack([first + a, first + b], 1) for a, b in ((0, 1), (1, 2), (0, 2))])
+    z = around(SE3, 3 * count, 5, 0.3)
+    factors = graph.add(Between('x', pairs, z))
+    Z, mix = z.clone().requires_grad_(), randn(3 * count, 3, seed=6)
+    gradients = []
+    for solver in (None, EXACT):
+        graph.set_values('x', X)
+        layer = SolverLayer(graph, [(factors, 'measured')], solver=solver)
+        gradients.append(torch.autograd.grad((layer(Z)['x'][:, :3] * mix).sum(), Z)[0])
+        assert layer.adjoint.factorizations <= 1
+    torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-4)
+
+
 def test_a_network_learns_what_the_measurements_are_off_by():
     """Odometry that is too long by a fifth; the loss is the distance from positions that are known."""
     truth = torch.tensor(SE2.identity, dtype=f64).repeat(6, 1)

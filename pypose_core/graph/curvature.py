@@ -162,6 +162,8 @@ def solve_adjoint(curvature: Curvature, values: Values, b: Tensor, *, tolerance:
     problem = curvature.problem
     v, residual, factorizations, solves = torch.zeros_like(b), b.clone(), 0, 0
     size = 0.0
+    if not problem.solver.factorized:
+        factorizations += _factorize(problem, values)
     while solves < max_solves and bool(residual.any()):
         d, rz, last, begun = None, 0.0, 0.0, solves
         while solves < max_solves and (factorizations or solves - begun < patience):
@@ -183,9 +185,14 @@ def solve_adjoint(curvature: Curvature, values: Values, b: Tensor, *, tolerance:
             last = share
         if factorizations:
             raise torch.linalg.LinAlgError(f'the adjoint system was not solved in {solves} back-substitutions')
-        failed = problem.solver.try_factorize(problem.linearize(values)[2])
-        factorizations += 1
-        if failed >= 0:
-            raise torch.linalg.LinAlgError('the factors leave a variable undetermined, and there is no implicit '
-                                           f'gradient: {problem.variable(failed)}')
+        factorizations += _factorize(problem, values)
     return AdjointSolution(v, solves, factorizations)
+
+
+def _factorize(problem: Problem, values: Values) -> int:
+    """Factorize the Gauss-Newton matrix at the values; returns that this was one factorization."""
+    failed = problem.solver.try_factorize(problem.linearize(values)[2])
+    if failed >= 0:
+        raise torch.linalg.LinAlgError('the factors leave a variable undetermined, and there is no implicit '
+                                       f'gradient: {problem.variable(failed)}')
+    return 1

@@ -48,6 +48,7 @@ class SparseCholesky:
         self.pattern = pattern
         self._symbolic = torch.ops.pypose.cholesky_analyse(pattern.handle, order)
         self._factor = torch.ops.pypose.cholesky_create(self._symbolic)
+        self.factorized = False     # whether there is a factor to solve with
 
     @property
     def order(self) -> Tensor:
@@ -63,7 +64,9 @@ class SparseCholesky:
         """Factorize A + damping diag(A) + shift I; returns -1, or the block row without a positive pivot."""
         if matrix.pattern is not self.pattern:
             raise ValueError('the matrix has another pattern than this factorization')
-        return torch.ops.pypose.cholesky_factorize(self._factor, matrix.values.detach(), damping, shift)
+        failed = torch.ops.pypose.cholesky_factorize(self._factor, matrix.values.detach(), damping, shift)
+        self.factorized = failed < 0
+        return failed
 
     def factorize(self, matrix: BlockSparseMatrix, *, damping: float = 0.0, shift: float = 0.0) -> 'SparseCholesky':
         """As `try_factorize`.

@@ -68,7 +68,7 @@ class CudssCholesky:
                                                sparse_system_view=advanced.DirectSolverMatrixViewType.LOWER)
         self._solver = advanced.DirectSolver(self._matrix, self._right, options=options)
         self._solver.plan()
-        self._valid = False
+        self.factorized = False
 
     def try_factorize(self, matrix: BlockSparseMatrix, *, damping: float = 0.0, shift: float = 0.0) -> int:
         """Factorize A + damping diag(A) + shift I; returns -1, or the block row without a positive pivot. Only that
@@ -81,8 +81,8 @@ class CudssCholesky:
         self._matrix.values().copy_(values)
         information = self._solver.factorize()
         # a pivot that was too small is perturbed and counted
-        self._valid = information.info == 0 and information.npivots == 0
-        if self._valid:
+        self.factorized = information.info == 0 and information.npivots == 0
+        if self.factorized:
             return -1
         return max(SparseCholesky(self.pattern).try_factorize(matrix, damping=damping, shift=shift), 0)
 
@@ -99,7 +99,7 @@ class CudssCholesky:
 
     def solve(self, b: Tensor) -> Tensor:
         """A^-1 b for right sides b (..., dimension), on the device of b."""
-        if not self._valid:
+        if not self.factorized:
             raise RuntimeError('there is no factor: factorize() has not succeeded')
         rows = b.detach().reshape(-1, self.pattern.dimension)
         out = torch.empty_like(rows)

@@ -28,6 +28,7 @@ class SchurCholesky:
     def __init__(self, pattern: BlockPattern, eliminated: Tensor):
         self.pattern = pattern
         self._schur = torch.ops.pypose.schur_create(pattern.handle, eliminated)
+        self.factorized = False     # whether there is a factor to solve with
 
     @property
     def reduced_dimension(self) -> int:
@@ -38,7 +39,9 @@ class SchurCholesky:
         """Factorize A + damping diag(A) + shift I; returns -1, or the block row without a positive pivot."""
         if matrix.pattern is not self.pattern:
             raise ValueError('the matrix has another pattern than this factorization')
-        return torch.ops.pypose.schur_factorize(self._schur, matrix.values.detach(), damping, shift)
+        failed = torch.ops.pypose.schur_factorize(self._schur, matrix.values.detach(), damping, shift)
+        self.factorized = failed < 0
+        return failed
 
     def factorize(self, matrix: BlockSparseMatrix, *, damping: float = 0.0, shift: float = 0.0) -> 'SchurCholesky':
         """As `try_factorize`.
