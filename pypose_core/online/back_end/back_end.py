@@ -354,8 +354,8 @@ class PoseGraphBackEnd:
         limits = {'max_iterations': max_iterations or self.config.max_iterations, 'generation': self._generation}
         if force or self.config.robust in JUDGES:
             self._solver = None         # what it has is out of date after this
-            self._job = BatchJob(self.config, self.keyframes['pose'].copy(), self.keyframes['odom'].copy(),
-                                 self.edges.rows(0, EDGE_COLUMNS), self.priors.rows(0, PRIOR_COLUMNS), **limits)
+            self._job = BatchJob(self.config, self.keyframes['pose'].copy(), self.edges.rows(0, EDGE_COLUMNS),
+                                 self.priors.rows(0, PRIOR_COLUMNS), **limits)
             return self._job
         if self._solver is None or self._solver.absolute != bool(len(self.priors)):
             self._solver = IncrementalSolver(self.config, absolute=bool(len(self.priors)))

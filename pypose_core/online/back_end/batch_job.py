@@ -4,17 +4,23 @@ import time
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import chi2
 
-from pypose_core.graph import SE3, FactorGraph, GraphStatus, LevenbergMarquardt, solve_robustly
+from pypose_core.graph import (
+    SE3,
+    Between,
+    FactorGraph,
+    GraphStatus,
+    LevenbergMarquardt,
+    consistent_closures,
+    solve_robustly,
+)
 
 from .config import BackEndConfig
-from .consistency import consistent_edges, mean_variances
 from .graph_factors import SUSPECTS, about_map_axes, loose_anchor, make_factors
-from .records import EdgeKind
 from .solve_job import Solution, SolveJob
 
 CHUNK = 3           # iterations between looks at the clock
+LEAST_INFORMATION = 1e-6     # 1/m^2 and 1/rad^2
 USABLE = (GraphStatus.CONVERGED, GraphStatus.ITERATION_LIMIT, GraphStatus.NO_DECREASE)
 
 
@@ -23,14 +29,13 @@ class BatchJob(SolveJob):
 
     Args:
         poses: (N, 7) the estimate so far.
-        chain: (N, 7) the same by odometry alone.
         edges, priors: copies of the tables' columns.
     """
 
-    def __init__(self, config: BackEndConfig, poses: NDArray, chain: NDArray, edges: dict[str, NDArray],
-                 priors: dict[str, NDArray], *, max_iterations: int, generation: int):
+    def __init__(self, config: BackEndConfig, poses: NDArray, edges: dict[str, NDArray], priors: dict[str, NDArray], *,
+                 max_iterations: int, generation: int):
         super().__init__(generation, (len(poses), len(edges['kind']) + len(priors['kind'])))
-        self.config, self.poses, self.chain, self.edges, self.priors = config, poses, chain, edges, priors
+        self.config, self.poses, self.edges, self.priors = config, poses, edges, priors
         self.max_iterations = max_iterations
         self.graph: FactorGraph | None = None
 
@@ -43,7 +48,7 @@ class BatchJob(SolveJob):
             graph.add(loose_anchor(self.poses[0]))
         else:
             graph.fix('pose', [0])
-        rejected = self._contradicted(factors)
+        rejected = self._contradicted(graph, factors)
         for name, wrong in rejected.items():
             factors[name][0].weight = torch.from_numpy((~wrong).astype(np.float64))
         initial = graph.cost()
@@ -67,17 +72,17 @@ class BatchJob(SolveJob):
                         result.stats.cost[-1] if result.stats.cost else initial,
                         _together(judged, ('odometry', 'loops')), _together(judged, ('poses', 'positions')))
 
-    def _contradicted(self, factors) -> dict[str, NDArray[np.bool_]]:
+    def _contradicted(self, graph: FactorGraph, factors) -> dict[str, NDArray[np.bool_]]:
         """Loops that the others contradict, by pairwise consistency."""
         if self.config.robust != 'pcm' or 'loops' not in factors:
             return {}
-        odometry, loops = self.edges['kind'] == EdgeKind.ODOMETRY, factors['loops'][1]
-        steps = torch.zeros(len(self.poses), 2, dtype=torch.float64)
-        steps[self.edges['ends'][odometry][:, 1]] = mean_variances(torch.linalg.pinv(
-            torch.from_numpy(self.edges['information'][odometry]), hermitian=True))
-        return {'loops': ~consistent_edges(
-            self.chain, steps.cumsum(0).numpy(), *(self.edges[name][loops] for name in (
-                'ends', 'measured', 'information')), limit=chi2.ppf(self.config.gate, 6))}
+        loops = factors['loops'][0]
+        # A loop may leave a direction open; a covariance needs all of them closed.
+        floor = LEAST_INFORMATION * torch.eye(6, dtype=torch.float64)
+        closed = Between('pose', loops.index, loops.measured, information=loops.information + floor)
+        closed.check({'pose': SE3})
+        found = consistent_closures(graph, factors['odometry'][0], closed, probability=self.config.gate)
+        return {'loops': ~found.kept.numpy()}
 
     def _optimize(self, graph: FactorGraph, start: float):
         """Levenberg-Marquardt until converged, out of iterations or out of time."""
