@@ -95,6 +95,10 @@ class CasadiMpc:
         rows = np.concatenate([X[:-1], U], 1).reshape(-1)
         self.w = np.concatenate([rows, X[-1]])
 
+    def forget(self) -> None:
+        """Begin without multipliers."""
+        self.lam_x, self.lam_g = np.zeros_like(self.lam_x), np.zeros_like(self.lam_g)
+
     def shift(self) -> None:
         """The last solution one step later."""
         n = self.nx + self.nu
