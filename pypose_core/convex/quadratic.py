@@ -2,9 +2,9 @@
 
     x* = argmin ½ xᵀ P x + qᵀ x   subject to   G x ≤ h,  A x = b
 
-The gradient differentiates the KKT conditions at the solution: one more solve, with the weight λ/s of each inequality,
-which is huge where it is active and nothing where it is not. The interior point therefore runs to a complementarity of
-1e-12, at which the two differ by many orders of magnitude unless the program is degenerate.
+The gradient differentiates the KKT conditions at the solution, with each inequality an equation or absent, as its
+multiplier exceeds its slack or not. The interior point runs to a complementarity of 1e-12, at which the two differ by
+orders of magnitude unless the program is degenerate; there the gradient is that of one side.
 
 Source: Amos and Kolter, "OptNet: differentiable optimization as a layer in neural networks" (2017), equations 6 to 8.
 """
@@ -102,7 +102,7 @@ class _Layer(torch.autograd.Function):
 
 
 def solve_qp(P: Tensor, q: Tensor, G: Tensor | None = None, h: Tensor | None = None, A: Tensor | None = None,
-             b: Tensor | None = None, *, tolerance: float = 1e-11, max_iterations: int = 60) -> QpResult:
+             b: Tensor | None = None, *, tolerance: float = 1e-12, max_iterations: int = 60) -> QpResult:
     """The minimizer of ½ xᵀPx + qᵀx under G x ≤ h and A x = b, differentiable by all of them.
 
     Args:

@@ -134,7 +134,7 @@ class DenseQp {
       if (size_x > 1e10 * size_h && objective < 0) return DenseQpStatus::kUnbounded;
       if (iterations >= max_iterations) return DenseQpStatus::kIterations;
 
-      for (int i = 0; i < m; ++i) W_[i] = lam[i] / s[i];
+      for (int i = 0; i < m; ++i) W_[i] = weight(s[i], lam[i]);
       if (!factorize(P)) return DenseQpStatus::kNotConvex;
       for (int i = 0; i < m; ++i) rs_[i] = s[i] * lam[i];
       direction();
@@ -156,21 +156,40 @@ class DenseQp {
   }
 
   // At the solution: w <- the solution of the KKT system for the slope g (n) of a loss by x; dlam (m), dnu (p).
-  // Rows count as equations as far as their weight lam/s is large; weights end at 1e8 of the Hessian.
+  // A row is an equation where its multiplier exceeds its slack, which complementarity separates by many orders of
+  // magnitude unless the program is degenerate; the weight lam/s itself would blur rows that are nearly so.
   bool sensitivity(const double* P, const double* G, const double* A, const double* s_, const double* lam_,
                    const double* g, double* w, double* dlam, double* dnu) {
     for (int i = 0; i < m; ++i) std::copy(G + size_t(i) * n, G + size_t(i + 1) * n, G_.get() + size_t(i) * ld);
     for (int i = 0; i < p; ++i) std::copy(A + size_t(i) * n, A + size_t(i + 1) * n, A_.get() + size_t(i) * ld);
     scale_ = 1e-300;
     for (int i = 0; i < n; ++i) scale_ = std::max(scale_, std::abs(P[size_t(i) * n + i]));
-    for (int i = 0; i < m; ++i) W_[i] = std::min(lam_[i] / s_[i], 1e8 * scale_or_one());
+    for (int i = 0; i < m; ++i) W_[i] = lam_[i] > s_[i] * scale_or_one() ? 1e6 * scale_or_one() : 0.0;
     if (!factorize(P)) return false;
-    for (int i = 0; i < n; ++i) dx_[i] = -g[i];
-    std::fill(re_.get(), re_.get() + p, 0.0);
-    solve_system();
-    std::copy(dx_.get(), dx_.get() + n, w);
-    for (int i = 0; i < m; ++i) dlam[i] = W_[i] * dot(G_.get() + size_t(i) * ld, dx_.get());
-    std::copy(dn_.get(), dn_.get() + p, dnu);
+    // Refined, since the weights stand for equations.
+    std::fill(x.get(), x.get() + ld, 0.0);
+    std::fill(dlam, dlam + m, 0.0);
+    std::fill(dnu, dnu + p, 0.0);
+    for (int round = 0; round < 3; ++round) {
+      for (int i = 0; i < n; ++i) dx_[i] = -g[i];
+      for (int i = 0; i < n; ++i)
+        for (int j = 0; j < n; ++j) dx_[j] -= x[i] * P[size_t(i) * n + j];
+      for (int i = 0; i < p; ++i) {
+        axpy(dx_.get(), A_.get() + size_t(i) * ld, -dnu[i]);
+        re_[i] = -dot(A_.get() + size_t(i) * ld, x.get());
+      }
+      for (int i = 0; i < m; ++i) {
+        if (W_[i] == 0) continue;
+        rp_[i] = dot(G_.get() + size_t(i) * ld, x.get());
+        axpy(dx_.get(), G_.get() + size_t(i) * ld, -dlam[i] - W_[i] * rp_[i]);
+      }
+      solve_system();
+      for (int i = 0; i < m; ++i)
+        if (W_[i] != 0) dlam[i] += W_[i] * (dot(G_.get() + size_t(i) * ld, dx_.get()) + rp_[i]);
+      for (int i = 0; i < p; ++i) dnu[i] += dn_[i];
+      for (int i = 0; i < n; ++i) x[i] += dx_[i];
+    }
+    std::copy(x.get(), x.get() + n, w);
     return true;
   }
 
@@ -186,6 +205,8 @@ class DenseQp {
   void axpy(double* y, const double* a, double f) const {
     for (int v = 0; v < ld / 4; ++v) reinterpret_cast<v4d*>(y)[v] += f * reinterpret_cast<const v4d*>(a)[v];
   }
+  // lam/s, but no more than 1e9 of the Hessian: a proximal term on the multipliers, so that H keeps its digits.
+  double weight(double s_, double lam_) const { return 1.0 / (s_ / lam_ + 1e-9 / scale_or_one()); }
   double scale_or_one() const { return std::max(scale_, 1.0); }
 
   // H = P + G' W G (upper triangle), its factor, and that of A H^-1 A'.
@@ -235,12 +256,12 @@ class DenseQp {
 
   void direction() {
     for (int j = 0; j < ld; ++j) dx_[j] = -r_[j];
-    for (int i = 0; i < m; ++i) axpy(dx_.get(), G_.get() + size_t(i) * ld, -(W_[i] * rp_[i] - rs_[i] / s[i]));
+    for (int i = 0; i < m; ++i) axpy(dx_.get(), G_.get() + size_t(i) * ld, -W_[i] * (rp_[i] - rs_[i] / lam[i]));
     solve_system();
     for (int i = 0; i < m; ++i) {
       const double gdx = dot(G_.get() + size_t(i) * ld, dx_.get());
-      ds_[i] = -rp_[i] - gdx;
-      dl_[i] = -(rs_[i] + lam[i] * ds_[i]) / s[i];
+      dl_[i] = W_[i] * (gdx + rp_[i] - rs_[i] / lam[i]);
+      ds_[i] = -(rs_[i] + s[i] * dl_[i]) / lam[i];
     }
   }
 
