@@ -62,7 +62,8 @@ def spacecraft(horizon=10, **given):
         angle = 0.1 * w
         squared = (angle * angle).sum(-1, keepdim=True)
         vector = angle * (0.5 - squared / 48 + squared * squared / 3840)
-        return multiply(q, torch.cat([vector, 1 - squared / 8 + squared * squared / 384], -1))
+        after = multiply(q, torch.cat([vector, 1 - squared / 8 + squared * squared / 384], -1))
+        return after / torch.linalg.norm(after, dim=-1, keepdim=True)
     arguments = dict(
         state=StateSpace([Rotation()]), control=3, horizon=horizon, options=TIGHT, parameters={'weight': (3,)},
         stage_cost=LeastSquares(lambda q, w, p: torch.cat([p.weight * 2 * q[..., :3] * q[..., 3:], 0.2 * w], -1)),

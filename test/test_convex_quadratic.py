@@ -36,7 +36,8 @@ def test_the_optimum_is_that_of_scipy():
     P, q, G, h, A, b = (t.numpy() for t in program(6, 8, 1, seed=4))
     found = solve_qp(*map(torch.from_numpy, (P, q, G, h, A, b))).x.numpy()
     expected = scipy.optimize.minimize(
-        lambda x: 0.5 * x @ P @ x + q @ x, np.zeros(6), jac=lambda x: P @ x + q, method='SLSQP', options={'ftol': 1e-14},
+        lambda x: 0.5 * x @ P @ x + q @ x, np.zeros(6), jac=lambda x: P @ x + q, method='SLSQP',
+        options={'ftol': 1e-14},
         constraints=[{'type': 'ineq', 'fun': lambda x: h - G @ x, 'jac': lambda x: -G},
                      {'type': 'eq', 'fun': lambda x: A @ x - b, 'jac': lambda x: A}])
     np.testing.assert_allclose(found, expected.x, atol=1e-6)

@@ -202,7 +202,8 @@ class OCP:
             packed[..., begin:end] = value.reshape(*value.shape[:extra], end - begin)
         return packed
 
-    def _initial(self, x0: Tensor, u_prev: Tensor | None) -> Tensor:
+    def initial(self, x0: Tensor, u_prev: Tensor | None) -> Tensor:
+        """The first state, with the control before it appended where there are rates."""
         x0 = torch.as_tensor(x0, dtype=torch.float64)
         if self.rates:
             if u_prev is None:
@@ -233,7 +234,7 @@ class OCP:
                 requires them; say True where only something within the functions does. The solution should be
                 found to a tolerance well below the accuracy that the gradients need.
         """
-        x = self._initial(x0, u_prev)
+        x = self.initial(x0, u_prev)
         flat = x.unsqueeze(0) if x.ndim == 1 else x
         packed = self.pack(parameters or {}, len(flat))
         lower, upper = self._bounds(bounds, len(flat))
@@ -282,23 +283,23 @@ class OCP:
             request = problem.advance(record, request == 1)
         return [t[None] for t in (*problem.trajectory(False), problem.stats())]
 
-    def record(self, X: Tensor, U: Tensor, parameters: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+    def record(self, X: Tensor, U: Tensor, parameters: Mapping[str, Tensor] | None = None, *,
+               costates: Tensor | None = None) -> dict[str, Tensor]:
         """The quadratic model at states X (N + 1, state) and controls U (N, control), the state with u_prev appended
-        where there are rates.
+        where there are rates. The costates (N + 1, tangent), zero by default, enter an exact Hessian.
 
         Returns:
             cost (N + 1,), its gradient g (N + 1, w) and Hessian H (N + 1, w, w) by w = [u; δx], defects c (N, x) and
             their Jacobian M (N, x, w), constraint rows d (N + 1, rows) and their Jacobian D (N + 1, rows, w).
         """
         packed = self.pack(parameters or {}, 1)[0]
+        lay, nx, nd, ld = self.layouts[0], self.space.tangent, sum(self.row_counts), self.leading
+        nw = self.control + nx
+        costates = X.new_zeros(self.horizon + 1, nx) if costates is None else costates
         if self.native:
-            flat = self._native.record(X.contiguous(), U.contiguous(), packed)
+            flat = self._native.record(X.contiguous(), U.contiguous(), packed, costates.contiguous())
         else:
-            zero = X.new_zeros(self.horizon + 1, max(self.space.tangent, sum(self.row_counts)))
-            flat = Evaluator(self, packed).derivatives(X, U, zero[:, :self.space.tangent],
-                                                       zero[:, :sum(self.row_counts)]).clone()
-        lay, nx, nw, nd, ld = self.layouts[0], self.space.tangent, self.control + self.space.tangent, \
-            sum(self.row_counts), self.leading
+            flat = Evaluator(self, packed).derivatives(X, U, costates, X.new_zeros(self.horizon + 1, nd))
 
         def matrix(at: int, rows: int) -> Tensor:
             return flat[:, at:at + rows * ld].reshape(len(flat), rows, ld)[..., :nw]

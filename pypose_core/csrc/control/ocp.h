@@ -89,6 +89,7 @@ class OcpInstance {
   OcpStats stats;
   const StageQp& qp() const { return *qp_; }
   const std::vector<double>& costates() const { return costates_; }
+  std::vector<double>& costates() { return costates_; }
   // Multipliers (N + 1, 2, rows), lower then upper.
   void multipliers(double* out) const;
 

@@ -138,15 +138,17 @@ class Ocp : public torch::CustomClassHolder {
     return int64_t(values ? i.tried() : i.linearized());
   }
 
-  // Records (N + 1, stride) of the tapes at X, U with parameters (N + 1, np) and the present multipliers.
-  at::Tensor record(const at::Tensor& X, const at::Tensor& U, const at::Tensor& params) {
+  // Records (N + 1, stride) of the tapes at X, U with parameters (N + 1, np), costates (N + 1, nx), zero multipliers.
+  at::Tensor record(const at::Tensor& X, const at::Tensor& U, const at::Tensor& params, const at::Tensor& costates) {
     const int64_t N = p_.dims.N;
     check(X, {N + 1, p_.nxr}, "states");
     check(U, {N, p_.dims.nu}, "controls");
     check(params, {N + 1, p_.np}, "params");
+    check(costates, {N + 1, p_.dims.nx}, "costates");
     OcpInstance instance(p_);
     std::copy_n(X.const_data_ptr<double>(), X.numel(), instance.X.begin());
     std::copy_n(U.const_data_ptr<double>(), U.numel(), instance.U.begin());
+    std::copy_n(costates.const_data_ptr<double>(), costates.numel(), instance.costates().begin());
     instance.evaluate(params.const_data_ptr<double>());
     at::Tensor result = at::empty({N + 1, p_.full.stride}, X.options());
     std::copy_n(instance.record(), result.numel(), result.mutable_data_ptr<double>());
