@@ -243,20 +243,51 @@ template <> struct Reverse<Log<SE3>> : WrittenOut {
   }
 };
 
-// By dual numbers in the directions of the rotation, all that angles depend on.
+// g of angle = atan2(y, x): into gy and gx.
+template <typename T>
+PP_HD void atan2_reverse(const T& y, const T& x, const T& g, T* gy, T* gx) {
+  const T scaled = g / (x * x + y * y);
+  *gy = scaled * x;
+  *gx = -scaled * y;
+}
+
+// g of quat_euler(q); sets gq.  Where roll is 0 by definition, it has no derivative; nor has pitch at the pole.
+template <typename T>
+PP_HD void quat_euler_reverse(const T* q, const T* g, T* gq) {
+  using std::sqrt;
+  const T x = q[0], y = q[1], z = q[2], w = q[3], two = T(2), zero = T(0);
+  const T xx = x * x, yy = y * y, zz = z * z, ww = w * w, inv = T(1) / (xx + yy + zz + ww);
+  const T s = two * (w * y - z * x) * inv;
+  const auto sine = primal(s);
+  const auto inside = sine < 1 && sine > -1, regular = sine < 0.9998 && sine > -0.9998;
+  const T across = select(inside, T((T(1) - s) * (T(1) + s)), T(1));
+  // By the numerator and denominator of the sine, and by both arguments of each arc tangent.
+  const T top = two * inv * select(inside, T(g[1] / sqrt(across)), zero), bottom = -s * top;
+  T a, b, c, d;
+  atan2_reverse(T(two * (w * x + y * z)), T(ww + zz - xx - yy), g[0], &a, &b);
+  atan2_reverse(T(two * (w * z + x * y)), T(ww + xx - yy - zz), g[2], &c, &d);
+  a = select(regular, a, zero), b = select(regular, b, zero);
+  c = select(regular, c, zero), d = select(regular, d, zero);
+  gq[0] = two * (w * a - x * b + y * c + x * d) - z * top + x * bottom;
+  gq[1] = two * (z * a - y * b + x * c - y * d) + w * top + y * bottom;
+  gq[2] = two * (y * a + z * b + w * c - z * d) - x * top + z * bottom;
+  gq[3] = two * (x * a + w * b + z * c + w * d) + y * top + w * bottom;
+  if (all(regular)) return;
+  T gx, gw;
+  atan2_reverse(x, w, T(select(sine < 0, two, T(-two)) * g[2]), &gx, &gw);
+  gq[0] = gq[0] + select(regular, zero, gx);
+  gq[3] = gq[3] + select(regular, zero, gw);
+}
+
 template <class G> struct Reverse<Euler<G>> : WrittenOut {
   template <typename T>
   static PP_HD void backward(const T* x, const T*, const T* g, T* gx, T*) {
-    using D = Dual<T, G::unit_length>;
-    D a[G::width], z[3];
-    for (int i = 0; i < G::width; ++i) {
-      const int direction = i - G::unit;
-      a[i] = direction >= 0 && direction < G::unit_length ? D::variable(x[i], direction) : D(x[i]);
-      gx[i] = T(0);
+    zero(gx, G::width);
+    if constexpr (G::unit_length == 4) {
+      quat_euler_reverse(x + G::unit, g, gx + G::unit);
+    } else {
+      atan2_reverse(x[G::unit + 1], x[G::unit], g[2], gx + G::unit + 1, gx + G::unit);
     }
-    G::euler(a, z);
-    for (int i = 0; i < G::unit_length; ++i)
-      gx[G::unit + i] = g[0] * z[0].d[i] + g[1] * z[1].d[i] + g[2] * z[2].d[i];
   }
 };
 
