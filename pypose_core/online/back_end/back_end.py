@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pypose_core.online.correction import check_pose, inverse, rotation_matrix, usable_covariance
+from pypose_core.online.correction import check_pose, inverse, usable_covariance
 from pypose_core.online.verdict import Verdict
 
+from .alignment import Fix, FixAlignment
 from .batch_job import BatchJob
 from .config import BackEndConfig
 from .files import SessionFile, read_session, write_session
@@ -58,8 +59,7 @@ class PoseGraphBackEnd:
         self.local_frame: LocalFrame | None = None
         self._buffer = OdometryBuffer()
         self._pending = Pending()
-        self._fixes: list[tuple[int, NDArray, NDArray, NDArray]] = []       # until they tell the heading
-        self._aligned = False
+        self._alignment: FixAlignment | None = FixAlignment(self.config.gnss_baseline)  # None once it is made
         self._job: SolveJob | None = None
         self._solver: IncrementalSolver | None = None
         self._dirty = False
@@ -297,38 +297,26 @@ class PoseGraphBackEnd:
             return Verdict.TOO_OLD
         lever = np.array([*self.config.gnss_lever, 0, 0, 0, 1])
         offset = compose(T_keyframe_then, lever)[:3]
-        if self._aligned or len(self.priors):
-            self._append_fix(row, position, offset, information)
-        else:
-            self._fixes.append((row, position, offset, information))
-            self._align()
+        fix = Fix(row, position, offset, information)
+        if self._alignment is None or len(self.priors):
+            self._append_fix(fix)
+            return Verdict.ACCEPTED
+        T_new_old = self._alignment.add(fix, self.keyframes['pose'])
+        if T_new_old is not None:
+            fixes, self._alignment = self._alignment.fixes, None
+            self._move_map(T_new_old)
+            for fix in fixes:
+                self._append_fix(fix)
+            degrees = np.degrees(2 * np.arctan2(T_new_old[5], T_new_old[6]))
+            self._say('info', f'the map is aligned with satellite navigation: turned by {degrees:.1f} degrees')
         return Verdict.ACCEPTED
 
-    def _append_fix(self, row: int, position: NDArray, offset: NDArray, information: NDArray) -> None:
+    def _append_fix(self, fix: Fix) -> None:
         full = np.zeros((6, 6))
-        full[:3, :3] = information
-        self.priors.append(kind=PriorKind.POSITION, keyframe=row, measured=np.append(position, [0, 0, 0, 1]),
-                           offset=offset, information=full, rejected=False, chi2=0.0)
+        full[:3, :3] = fix.information
+        self.priors.append(kind=PriorKind.POSITION, keyframe=fix.row, measured=np.append(fix.position, [0, 0, 0, 1]),
+                           offset=fix.offset, information=full, rejected=False, chi2=0.0)
         self._dirty = True
-
-    def _align(self) -> None:
-        """Once fixes span a baseline, turn and shift the map about the vertical so that the way fits them."""
-        measured = np.array([position for _, position, _, _ in self._fixes])
-        if np.ptp(measured[:, :2], axis=0).max() < self.config.gnss_baseline or len(self._fixes) < 3:
-            return
-        poses = self.keyframes['pose']
-        ours = np.array([compose(poses[row], np.append(offset, [0, 0, 0, 1]))[:3]
-                         for row, _, offset, _ in self._fixes])
-        a, b = ours - ours.mean(0), measured - measured.mean(0)
-        yaw = np.arctan2((a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum(), (a[:, :2] * b[:, :2]).sum())
-        turn = np.array([0, 0, 0, 0, 0, np.sin(yaw / 2), np.cos(yaw / 2)])
-        turn[:3] = measured.mean(0) - rotation_matrix(turn[3:]) @ ours.mean(0)
-        self._aligned = True
-        self._move_map(turn)
-        for fix in self._fixes:
-            self._append_fix(*fix)
-        self._fixes.clear()
-        self._say('info', f'the map is aligned with satellite navigation: turned by {np.degrees(yaw):.1f} degrees')
 
     def _move_map(self, T_new_old: NDArray) -> None:
         for pose in self.keyframes['pose']:
@@ -495,7 +483,8 @@ class PoseGraphBackEnd:
         self.keyframes, self.edges, self.priors = session.keyframes, session.edges, session.priors
         self.sources = session.sources
         self.local_frame = None if session.datum is None else LocalFrame(*session.datum)
-        self._aligned = bool(len(self.priors))
+        if len(self.priors):
+            self._alignment = None
         last = self.keyframes['pose'][-1]
         self.T_map_odom = compose(last, inverse(self.keyframes['odom'][-1]))
         self._resumed = True
