@@ -1,4 +1,5 @@
 """The services of pose_graph."""
+import time
 from pathlib import Path
 
 from std_srvs.srv import SetBool, Trigger
@@ -73,12 +74,13 @@ class PoseGraphServices:
         if len(self._back_end.keyframes) < 2:
             response.message = 'there are fewer than two keyframes'
             return response
+        period = 1.0 / self._node.params.tf_rate
+        while self._back_end.solving:       # what the worker has begun, it ends first
+            self._node.broadcast()
+            time.sleep(period)
         job = self._back_end.begin_solve(max_iterations=request.max_iterations or 20, force=True)
-        if job is None:
-            response.message = 'a solve is running; ask again'
-            return response
         self._node.submit(job)
-        while not job.wait(1.0 / self._node.params.tf_rate):
+        while not job.wait(period):
             self._node.broadcast()
         self._back_end.poll()
         solution = job.solution
