@@ -9,14 +9,7 @@ import torch
 from torch import Tensor
 
 from .block_sparse import BlockPattern, BlockSparseMatrix
-
-
-class NotPositiveDefinite(ValueError):
-    """The matrix has no Cholesky factor; `block` is the block row at which that showed."""
-
-    def __init__(self, block: int):
-        super().__init__(f'the matrix is not positive definite: block row {block} has no positive pivot')
-        self.block = block
+from .factorization import Factorization
 
 
 @dataclass(frozen=True)
@@ -33,7 +26,7 @@ class FactorStatistics:
     """Scalar rows of the largest front."""
 
 
-class SparseCholesky:
+class SparseCholesky(Factorization):
     """P A P^T = L L^T for matrices of one pattern.
 
     Args:
@@ -48,7 +41,6 @@ class SparseCholesky:
         self.pattern = pattern
         self._symbolic = torch.ops.pypose.cholesky_analyse(pattern.handle, order)
         self._factor = torch.ops.pypose.cholesky_create(self._symbolic)
-        self.factorized = False     # whether there is a factor to solve with
 
     @property
     def order(self) -> Tensor:
@@ -60,24 +52,8 @@ class SparseCholesky:
         """What one factorization costs."""
         return FactorStatistics(*torch.ops.pypose.cholesky_statistics(self._symbolic))
 
-    def try_factorize(self, matrix: BlockSparseMatrix, *, damping: float = 0.0, shift: float = 0.0) -> int:
-        """Factorize A + damping diag(A) + shift I; returns -1, or the block row without a positive pivot."""
-        if matrix.pattern is not self.pattern:
-            raise ValueError('the matrix has another pattern than this factorization')
-        failed = torch.ops.pypose.cholesky_factorize(self._factor, matrix.values.detach(), damping, shift)
-        self.factorized = failed < 0
-        return failed
-
-    def factorize(self, matrix: BlockSparseMatrix, *, damping: float = 0.0, shift: float = 0.0) -> 'SparseCholesky':
-        """As `try_factorize`.
-
-        Raises:
-            NotPositiveDefinite: no such factor exists; names the block row.
-        """
-        failed = self.try_factorize(matrix, damping=damping, shift=shift)
-        if failed >= 0:
-            raise NotPositiveDefinite(failed)
-        return self
+    def _factorize(self, values: Tensor, damping: float, shift: float) -> int:
+        return torch.ops.pypose.cholesky_factorize(self._factor, values, damping, shift)
 
     def solve(self, b: Tensor) -> Tensor:
         """A^-1 b for right sides b (..., dimension)."""

@@ -3,7 +3,8 @@ import torch
 from torch import Tensor
 
 from .block_sparse import BlockPattern, BlockSparseMatrix
-from .cholesky import NotPositiveDefinite, SparseCholesky
+from .cholesky import SparseCholesky
+from .factorization import Factorization
 
 
 def lower_csr(pattern: BlockPattern) -> tuple[Tensor, Tensor, Tensor]:
@@ -27,7 +28,7 @@ def lower_csr(pattern: BlockPattern) -> tuple[Tensor, Tensor, Tensor]:
     return starts.to(torch.int32), column[order].to(torch.int32), source[order]
 
 
-class CudssCholesky:
+class CudssCholesky(Factorization):
     """Factorizations of matrices of one pattern on a GPU; used like SparseCholesky, and takes its place in a graph:
 
         problem = graph.problem()
@@ -68,34 +69,19 @@ class CudssCholesky:
                                                sparse_system_view=advanced.DirectSolverMatrixViewType.LOWER)
         self._solver = advanced.DirectSolver(self._matrix, self._right, options=options)
         self._solver.plan()
-        self.factorized = False
 
-    def try_factorize(self, matrix: BlockSparseMatrix, *, damping: float = 0.0, shift: float = 0.0) -> int:
-        """Factorize A + damping diag(A) + shift I; returns -1, or the block row without a positive pivot. Only that
-        there is one comes from cuDSS; where it is, from a factorization on the CPU."""
-        if matrix.pattern is not self.pattern:
-            raise ValueError('the matrix has another pattern than this factorization')
-        values = matrix.values.detach().to(self._source.device)[self._source]
+    def _factorize(self, values: Tensor, damping: float, shift: float) -> int:
+        # That there is no factor comes from cuDSS; at which block row, from a factorization on the CPU.
+        A = BlockSparseMatrix(self.pattern, values)
+        values = values.to(self._source.device)[self._source]
         diagonal = values[self._diagonal]
         values[self._diagonal] = diagonal + damping * diagonal + shift
         self._matrix.values().copy_(values)
         information = self._solver.factorize()
         # a pivot that was too small is perturbed and counted
-        self.factorized = information.info == 0 and information.npivots == 0
-        if self.factorized:
+        if information.info == 0 and information.npivots == 0:
             return -1
-        return max(SparseCholesky(self.pattern).try_factorize(matrix, damping=damping, shift=shift), 0)
-
-    def factorize(self, matrix: BlockSparseMatrix, *, damping: float = 0.0, shift: float = 0.0) -> 'CudssCholesky':
-        """As `try_factorize`.
-
-        Raises:
-            NotPositiveDefinite: no such factor exists.
-        """
-        failed = self.try_factorize(matrix, damping=damping, shift=shift)
-        if failed >= 0:
-            raise NotPositiveDefinite(failed)
-        return self
+        return max(SparseCholesky(self.pattern).try_factorize(A, damping=damping, shift=shift), 0)
 
     def solve(self, b: Tensor) -> Tensor:
         """A^-1 b for right sides b (..., dimension), on the device of b."""

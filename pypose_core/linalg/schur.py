@@ -8,11 +8,11 @@ C is block-diagonal: its blocks are coupled with those of B only.
 import torch
 from torch import Tensor
 
-from .block_sparse import BlockPattern, BlockSparseMatrix
-from .cholesky import NotPositiveDefinite
+from .block_sparse import BlockPattern
+from .factorization import Factorization
 
 
-class SchurCholesky:
+class SchurCholesky(Factorization):
     """The solver of a pattern in which some blocks are coupled with the others only; used like SparseCholesky.
 
     Args:
@@ -28,31 +28,14 @@ class SchurCholesky:
     def __init__(self, pattern: BlockPattern, eliminated: Tensor):
         self.pattern = pattern
         self._schur = torch.ops.pypose.schur_create(pattern.handle, eliminated)
-        self.factorized = False     # whether there is a factor to solve with
 
     @property
     def reduced_dimension(self) -> int:
         """Scalar rows of S."""
         return torch.ops.pypose.schur_statistics(self._schur)[0]
 
-    def try_factorize(self, matrix: BlockSparseMatrix, *, damping: float = 0.0, shift: float = 0.0) -> int:
-        """Factorize A + damping diag(A) + shift I; returns -1, or the block row without a positive pivot."""
-        if matrix.pattern is not self.pattern:
-            raise ValueError('the matrix has another pattern than this factorization')
-        failed = torch.ops.pypose.schur_factorize(self._schur, matrix.values.detach(), damping, shift)
-        self.factorized = failed < 0
-        return failed
-
-    def factorize(self, matrix: BlockSparseMatrix, *, damping: float = 0.0, shift: float = 0.0) -> 'SchurCholesky':
-        """As `try_factorize`.
-
-        Raises:
-            NotPositiveDefinite: no such factor exists; names the block row.
-        """
-        failed = self.try_factorize(matrix, damping=damping, shift=shift)
-        if failed >= 0:
-            raise NotPositiveDefinite(failed)
-        return self
+    def _factorize(self, values: Tensor, damping: float, shift: float) -> int:
+        return torch.ops.pypose.schur_factorize(self._schur, values, damping, shift)
 
     def solve(self, b: Tensor) -> Tensor:
         """A^-1 b for right sides b (..., dimension)."""
