@@ -2,6 +2,7 @@
 from .alignment import align, nearest_rotation, svdstf, svdtf
 from .cameras import Camera, Fisheye, Pinhole
 from .clouds import knn_filter, nbr_filter, random_filter, voxel_filter
+from .distance_field import DistanceField
 from .epnp import EPnP
 from .homogeneous import cart2homo, homo2cart
 from .icp import ICP
@@ -15,9 +16,9 @@ from .triangulation import triangulate
 from .two_view import essential_matrix, relative_pose, sampson
 
 __all__ = [
-    'ICP', 'BSpline', 'Camera', 'EPnP', 'Fisheye', 'HermiteSpline', 'Pinhole', 'PointTree', 'Registration',
-    'RobustPnP', 'align', 'bspline', 'cart2homo', 'chspline', 'essential_matrix', 'homo2cart', 'knn', 'knn_filter',
-    'local_covariances', 'nbr_filter', 'nearest_rotation', 'normals', 'p3p', 'pixel2point', 'point2pixel',
-    'random_filter', 'ransac_pnp', 'register', 'relative_pose', 'reprojerr', 'sampson', 'svdstf', 'svdtf',
-    'triangulate', 'voxel_filter',
+    'BSpline', 'Camera', 'DistanceField', 'EPnP', 'Fisheye', 'HermiteSpline', 'ICP', 'Pinhole', 'PointTree',
+    'Registration', 'RobustPnP', 'align', 'bspline', 'cart2homo', 'chspline', 'essential_matrix', 'homo2cart',
+    'knn', 'knn_filter', 'local_covariances', 'nbr_filter', 'nearest_rotation', 'normals', 'p3p', 'pixel2point',
+    'point2pixel', 'random_filter', 'ransac_pnp', 'register', 'relative_pose', 'reprojerr', 'sampson', 'svdstf',
+    'svdtf', 'triangulate', 'voxel_filter',
 ]
