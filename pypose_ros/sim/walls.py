@@ -38,12 +38,27 @@ class Walls:
         r = np.where((s >= 0) & (s <= 1) & (r > 0), r, np.inf).min(1)
         return np.where(r <= limit, r, np.inf)
 
+    def distance(self, points: NDArray) -> NDArray[np.float64]:
+        """(...,) m from points (..., 2) to the nearest wall."""
+        begin, along = self.segments[:, 0], self.segments[:, 1] - self.segments[:, 0]
+        to = np.asarray(points, float)[..., None, :] - begin
+        s = np.clip((to * along).sum(-1) / (along * along).sum(-1), 0, 1)
+        return np.linalg.norm(to - s[..., None] * along, axis=-1).min(-1)
 
-def offices() -> Walls:
+    def seen_from(self, pose: NDArray) -> 'Walls':
+        """The same walls in the frame of a pose (3,) x, y, heading."""
+        c, s = np.cos(pose[2]), np.sin(pose[2])
+        return Walls((self.segments - pose[:2]) @ np.array([[c, -s], [s, c]]))
+
+    def __add__(self, other: 'Walls') -> 'Walls':
+        return Walls(np.concatenate([self.segments, other.segments]))
+
+
+def offices(*, pillars: bool = True) -> Walls:
     """Rooms of different shape around a ring of corridors, 24 m by 16 m."""
     outer = [(0, 0), (24, 0), (24, 16), (0, 16)]
     block = [(4, 4), (20, 4), (20, 12), (4, 12)]
-    pillars = [[(x, y), (x + w, y), (x + w, y + h), (x, y + h)] for x, y, w, h in (
+    stand = [[(x, y), (x + w, y), (x + w, y + h), (x, y + h)] for x, y, w, h in (
         (1.0, 7.0, 0.6, 0.6), (9.0, 0.8, 1.2, 0.4), (15.0, 1.0, 0.5, 0.9), (22.4, 5.0, 0.5, 1.5),
         (21.5, 12.6, 0.4, 0.4), (12.0, 14.6, 2.0, 0.5), (5.5, 13.2, 0.5, 0.5), (0.8, 12.5, 0.5, 1.8))]
-    return Walls.polygon(outer, block, *pillars)
+    return Walls.polygon(outer, block, *(stand if pillars else ()))
