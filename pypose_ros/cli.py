@@ -10,7 +10,9 @@ from collections.abc import Sequence
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    options = _parser().parse_args(arguments)
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    cut = arguments.index('--ros-args') if '--ros-args' in arguments else len(arguments)
+    options = _parser().parse_args(arguments[:cut], argparse.Namespace(ros_args=arguments[cut:]))
     from pypose_ros.bag.errors import BagError, RunError
     try:
         return options.run(options)
@@ -66,6 +68,24 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument('--wait-for', nargs='+', metavar='TOPIC', default=[],
                          help='begin once these have a subscriber')
     command.set_defaults(run=_play)
+
+    command = commands.add_parser('sim', help='a simulated robot: sensors, /clock and a local costmap out, cmd_vel in',
+                                  epilog='Arguments for ROS come last: --ros-args -r ...')
+    add = command.add_argument
+    add('--world', choices=('offices', 'empty'), default='offices', help='with or without boxes and pillars in the way')
+    add('--seed', type=int, default=0, help='of every error and of the boxes (default 0)')
+    add('--rate', type=float, default=1.0, help='simulated seconds per second (default 1)')
+    add('--duration', type=float, default=0.0, metavar='S', help='simulated seconds; 0: until Ctrl-C (default)')
+    add('--laps', type=float, default=1.0, help='of the plan (default 1)')
+    add('--boxes', type=int, default=4, help='that stand in the way (default 4)')
+    add('--plan', action='store_true', help='publish the course as `plan`')
+    add('--drive', action='store_true', help='the robot drives the course by itself, blind to what stands '
+        'there (take --world empty), and does not hear cmd_vel')
+    add('--calibration-error', type=float, default=0.0, metavar='X',
+        help='of the IMU: scale factors wrong by X, axes turned by about X rad (default 0)')
+    add('--slip', type=float, metavar='X', help='of the wheels (default 0.01)')
+    add('--stamped', action='store_true', help='cmd_vel is a TwistStamped')
+    command.set_defaults(run=_sim)
 
     command = commands.add_parser('replay', help='run a bag through the estimator and evaluate it')
     command.add_argument('bag', help='ROS 2 (.mcap, .db3, folder) or ROS 1 (.bag), with a sensor_msgs/Imu')
@@ -169,6 +189,12 @@ def _play(options) -> int:
     for topic, count in sorted(counts.items()):
         print(f'{count:8d}  {topic}')
     return 0
+
+
+def _sim(options) -> int:
+    from pypose_ros.sim.command import simulate
+    _check_rate(options.rate)
+    return simulate(options)
 
 
 def _convert_euroc(options) -> int:
