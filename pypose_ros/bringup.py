@@ -7,9 +7,6 @@ import argparse
 import importlib
 import sys
 
-from pypose_ros.run import run_nodes
-from pypose_ros.torch_core import TorchCore
-
 NODES = {'imu_preintegration': 'ImuPreintegration', 'pose_graph': 'PoseGraphNode', 'loop_closure': 'LoopClosureNode'}
 CONNECTIONS = {'pose_graph': {'imu_preintegration': (('odometry', 'odometry/imu'), ('pose', 'map_pose'))},
                'loop_closure': {'imu_preintegration': (('odometry', 'odometry/imu'),)}}
@@ -43,6 +40,8 @@ def main(args: list[str] | None = None) -> None:
     unknown = [name for name in names if name not in NODES]
     if unknown or not names:
         parser.error(f'no such node: {", ".join(unknown) or "(none given)"}; there are {", ".join(NODES)}')
+    from pypose_ros.run import run_nodes  # brings torch: a misspelt name is answered before it
+    from pypose_ros.torch_core import TorchCore
     core = TorchCore(options.device, options.num_threads)
 
     def make(name: str):

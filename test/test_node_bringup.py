@@ -11,8 +11,9 @@ from graph_rig import odometry_bytes
 from nav_msgs.msg import Odometry
 from node_rig import IDENTITY, T0, Peer, circle_pose, circling, pose_message, reserved_domain
 
+from pypose_core.online.back_end import PoseGraphBackEnd
 from pypose_ros import convert, qos
-from pypose_ros.bringup import own_arguments
+from pypose_ros.bringup import main, own_arguments
 from pypose_ros.torch_core import Channel, TorchCore
 
 SCRIPT = Path(__file__).parents[1] / 'scripts' / 'bringup'
@@ -28,7 +29,8 @@ def started(tmp_path):
             process = subprocess.Popen(
                 [sys.executable, SCRIPT, '--nodes', 'imu_preintegration,pose_graph', '--ros-args',
                  '-p', f'imu_preintegration:extrinsic_imu_to_base:={list(IDENTITY)}',
-                 '-p', 'imu_preintegration:init.mode:=pose', '-p', 'pose_graph:keyframe.distance:=0.2'],
+                 '-p', 'imu_preintegration:init.mode:=pose', '-p', 'pose_graph:keyframe.distance:=0.2',
+                 '-p', f'pose_graph:autosave_on_shutdown:={tmp_path / "auto.g2o"}'],
                 stdout=out, stderr=out, env=os.environ | {'ROS_DOMAIN_ID': str(domain)})
         yield peer, process, log
         if process.poll() is None:
@@ -37,7 +39,7 @@ def started(tmp_path):
         peer.close()
 
 
-def test_the_graph_takes_the_odometry_of_its_neighbour_and_a_signal_ends_both(started):
+def test_the_graph_takes_the_odometry_of_its_neighbour_and_a_signal_saves_and_ends_both(started, tmp_path):
     peer, process, log = started
     corrected = []
     peer.node.create_subscription(Odometry, 'odometry/corrected', corrected.append, qos.SENSOR(5000))
@@ -59,12 +61,16 @@ def test_the_graph_takes_the_odometry_of_its_neighbour_and_a_signal_ends_both(st
     assert process.wait(20) == 0
     text = log.read_text()
     assert 'Traceback' not in text and text.count('inactive') == 2
+    back_end = PoseGraphBackEnd()
+    back_end.load(tmp_path / 'auto.g2o')
+    assert len(back_end.keyframes) > 10
 
 
-def test_a_name_that_is_no_node_is_refused_with_the_ones_there_are():
-    done = subprocess.run([sys.executable, SCRIPT, '--nodes', 'imu_preintegration,teleporter'], capture_output=True,
-                          text=True, timeout=60)
-    assert done.returncode == 2 and 'teleporter' in done.stderr and 'pose_graph' in done.stderr
+def test_a_name_that_is_no_node_is_refused_with_the_ones_there_are(capsys):
+    with pytest.raises(SystemExit) as refused:
+        main(['--nodes', 'imu_preintegration,teleporter'])
+    error = capsys.readouterr().err
+    assert refused.value.code == 2 and 'teleporter' in error and 'pose_graph' in error
 
 
 def test_a_remapping_of_the_user_goes_before_the_connection():

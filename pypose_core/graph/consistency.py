@@ -14,8 +14,9 @@ multi-robot map merging", ICRA 2018.
 from dataclasses import dataclass
 
 import torch
-from scipy.stats import chi2
 from torch import Tensor
+
+from pypose_core import chi_square
 
 from .clique import largest_clique
 from .factor_graph import FactorGraph
@@ -58,7 +59,7 @@ def consistent_closures(graph: FactorGraph, odometry: Between, closures: Between
     if not torch.equal(odometry.index[order], chain):
         raise ValueError(f'the odometry must measure {name}[k + 1] from {name}[k], once for each k')
     pose, spread = _integrate(group, odometry.measured[order], _covariances(odometry)[order])
-    limit, noise = float(chi2.ppf(probability, group.dof)), _covariances(closures)
+    limit, noise = float(chi_square.quantile(probability, group.dof)), _covariances(closures)
     M = len(closures)
     consistent = torch.zeros(M, M, dtype=torch.bool)
     for a in range(M - 1):       # one row at a time: memory grows with M, not with its square

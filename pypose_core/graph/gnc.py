@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from scipy.stats import chi2
 from torch import Tensor
+
+from pypose_core import chi_square
 
 from .factor_graph import FactorGraph
 from .factors import Between, Factors
@@ -76,7 +77,7 @@ class _Search:
 
     def __init__(self, graph: FactorGraph, suspects: Sequence[Factors], probability: float):
         self.graph, self.suspects, self.rounds = graph, suspects, 0
-        self.limits = [torch.tensor(chi2.ppf(probability, factors.residual_size), dtype=torch.float64)
+        self.limits = [torch.tensor(chi_square.quantile(probability, factors.residual_size), dtype=torch.float64)
                        for factors in suspects]
         for factors in suspects:
             factors.weight = torch.ones(len(factors), dtype=torch.float64)

@@ -3,7 +3,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2
+
+from pypose_core import chi_square
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,8 @@ def nees(errors: NDArray, covariances: NDArray, *, confidence: float = 0.95,
     values = (whitened ** 2).sum(axis=1)
     independent = effective_samples(whitened) if independent is None else float(independent)
     tails = np.array([(1 - confidence) / 2, (1 + confidence) / 2])
-    band = chi2.ppf(tails, independent * dof) / independent
-    sample_band = chi2.ppf(tails, dof)
+    band = chi_square.quantile(tails, independent * dof) / independent
+    sample_band = chi_square.quantile(tails, dof)
     inside = float(((values >= sample_band[0]) & (values <= sample_band[1])).mean())
     return Nees(values, dof, float(values.mean()), independent, tuple(band.tolist()),
                 tuple(sample_band.tolist()), inside)
