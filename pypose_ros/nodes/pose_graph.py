@@ -24,6 +24,7 @@ from pypose_ros.nodes.pose_graph_outputs import PoseGraphOutputs
 from pypose_ros.nodes.pose_graph_params import NODE_NAME, PoseGraphParams, back_end_config, check
 from pypose_ros.nodes.pose_graph_services import PoseGraphServices
 from pypose_ros.odometry_input import OdometryInput
+from pypose_ros.pace import Pace
 from pypose_ros.patience import Patience
 from pypose_ros.run import run
 from pypose_ros.tf_guard import TransformGuard
@@ -55,6 +56,7 @@ class PoseGraphNode(LifecycleNode):
         self._latency = self.diagnostics.latency('callback')
         self._heard, self._silent = time.monotonic(), False
         self._reported = None
+        self._pace = Pace(f'{params.map_frame} -> {params.odom_frame}', params.tf_rate)
         self.outputs = PoseGraphOutputs(ends, params, self.diagnostics)
         self._transforms = tf.TransformListener(
             ends.subscription, warn=lambda sentence: self.diagnostics.warn('tf', sentence)).buffer
@@ -167,6 +169,7 @@ class PoseGraphNode(LifecycleNode):
     def broadcast(self) -> None:
         """map -> odom, while odometry is alive."""
         back_end = self.back_end
+        self._pace.tick()
         if not self.active or self._silent or back_end.T_odom_base is None:
             return
         stamp_ns = self.get_clock().now().nanoseconds
@@ -191,11 +194,14 @@ class PoseGraphNode(LifecycleNode):
             status.worsen(diagnostics.WARN, f'no odometry for {time.monotonic() - self._heard:.1f} s')
         if self._guard.problem:
             status.worsen(diagnostics.ERROR, self._guard.problem)
+        if overrun := self._pace.check():
+            status.worsen(diagnostics.WARN, overrun)
         if back_end.paused:
             status.worsen(diagnostics.WARN, 'paused: no solves')
         status.values |= {'keyframes': len(back_end.keyframes), 'edges': len(back_end.edges),
                           'priors': len(back_end.priors), 'revision': back_end.revision,
-                          'rejected edges': int(back_end.edges['rejected'].sum())}
+                          'rejected edges': int(back_end.edges['rejected'].sum()),
+                          'suppressed transforms': self.outputs.tf.suppressed}
         if back_end.last_job is not None:
             status.values['solver status'] = back_end.last_job.problem or back_end.last_job.solution.status
             if back_end.last_job.problem:

@@ -120,10 +120,10 @@ class PoseGraphOutputs:
 
     def publish_solution(self, back_end: PoseGraphBackEnd, job: SolveJob) -> None:
         """After a solve: the pose with its marginal covariance, and the solve's numbers."""
-        solution, stamp_ns = job.solution, back_end.stamp_ns
-        if solution is not None and np.isfinite(solution.covariance).all():
+        stamp_ns, pose = back_end.stamp_ns, back_end.T_map_base
+        if job.solution is not None and np.isfinite(back_end.covariance).all() and np.isfinite(pose).all():
             self._pose.publish(convert.pose_with_covariance_to_msg(
-                stamp_ns, self.params.map_frame, back_end.T_map_base, solution.covariance))
+                stamp_ns, self.params.map_frame, pose, back_end.covariance))
         self._stats.publish(self.solve_stats(stamp_ns, job))
 
     def solve_stats(self, stamp_ns: int, job: SolveJob) -> SolveStats:

@@ -1,5 +1,4 @@
 """The pose-graph back-end: keyframes from odometry, loop closures and absolute measurements, one consistent map."""
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +12,19 @@ from .batch_job import BatchJob
 from .config import BackEndConfig
 from .files import SessionFile, read_session, write_session
 from .geodetic import LocalFrame
-from .graph_factors import EDGE_COLUMNS, JUDGES, PRIOR_COLUMNS
+from .graph_factors import EDGE_COLUMNS, JUDGES, PRIOR_COLUMNS, TIGHT_SIGMA
 from .incremental_job import IncrementalJob, IncrementalSolver
-from .odometry import OdometryBuffer, angle_of, compose, link
+from .news import News
+from .odometry import OdometryBuffer, angle_of, carried, compose, link
 from .pending import Pending
 from .records import EdgeInput, EdgeKind, LoopEvent, PriorKind, edge_table, keyframe_table, prior_table
 from .solve_job import SolveJob
+from .standing import judge_edges, usable_edge
 
 IDENTITY = np.array([0.0, 0, 0, 0, 0, 0, 1])
 BREAK_SIGMA = (10.0, 3.0)       # m, rad of a link that nothing measured: a new session, or odometry that jumped
+LEAP_SPAN = 2.0                 # s of silence in which odometry may have gone on; after more it was rather restarted
 UNKNOWN = np.full((6, 6), np.nan)
-MAX_EVENTS = 1000
 
 
 class PoseGraphBackEnd:
@@ -43,8 +44,8 @@ class PoseGraphBackEnd:
         self.config = config or BackEndConfig()
         self.paused = False
         self._generation = 0
-        self._events: list[LoopEvent] = []
-        self._messages: list[tuple[str, str]] = []
+        self._events: News[LoopEvent] = News()
+        self._messages: News[tuple[str, str]] = News()
         self._clear()
 
     def _clear(self) -> None:
@@ -52,6 +53,7 @@ class PoseGraphBackEnd:
         self.sources: list[str] = ['']
         self.revision = 0
         self.covariance = UNKNOWN
+        """(6, 6) of the newest keyframe's pose, ROS order about the map's axes; it grows with the way since a solve."""
         self.last_job: SolveJob | None = None
         self.T_map_odom = IDENTITY
         self.T_odom_base: NDArray | None = None
@@ -111,7 +113,7 @@ class PoseGraphBackEnd:
             return
         elapsed = (stamp_ns - self.stamp_ns) * 1e-9
         leap = float(np.linalg.norm(pose[:3] - self.T_odom_base[:3]))
-        if leap > self.config.max_speed * elapsed + 0.5:
+        if leap > self.config.max_speed * min(elapsed, LEAP_SPAN) + 0.5:
             self._say('warning', f'odometry leapt by {leap:.1f} m in {elapsed:.2f} s: its source was restarted')
             self._resumed = True
             self._buffer.clear()
@@ -148,10 +150,12 @@ class PoseGraphBackEnd:
             estimate = compose(self.keyframes['pose'][-1], measured)
         else:
             estimate = compose(self.T_map_odom, pose)
+            self.covariance = np.eye(6) * TIGHT_SIGMA ** 2
         number = int(self.keyframes['id'][-1]) + 1 if count else 0
         self.keyframes.append(id=number, stamp_ns=stamp_ns, odom=pose, odom_covariance=covariance, pose=estimate)
         if count:
             self._append_edge(EdgeKind.ODOMETRY, count - 1, count, measured, information, 'odometry')
+            self.covariance = carried(self.covariance, self.keyframes['pose'][count - 1], estimate, information)
         self._resumed = False
 
     def _append_edge(self, kind: EdgeKind, i: int, j: int, measured: NDArray, information: NDArray,
@@ -163,18 +167,10 @@ class PoseGraphBackEnd:
 
     def add_edge(self, edge: EdgeInput) -> tuple[Verdict, str]:
         """A relative pose between two keyframes, most often a loop closure; the answer and a sentence."""
-        verdict = check_pose(edge.transform)
-        information = np.asarray(edge.information, float).reshape(6, 6)
-        if verdict.accepted and not np.isfinite(information).all():
-            verdict = Verdict.NOT_FINITE
-        if not verdict.accepted:
-            return verdict, str(verdict)
-        if not information.any():
-            information = np.diag(np.repeat(self.config.loop_sigma, 3) ** -2.0)
-        elif np.abs(information - information.T).max() > 1e-6 * np.abs(information).max() or np.linalg.eigvalsh(
-                information)[0] < -1e-9 * np.abs(information).max() or np.abs(information).max() > 1e18:
-            return Verdict.BAD_COVARIANCE, 'dropped: the information is not symmetric positive semidefinite'
-        edge = replace(edge, information=0.5 * (information + information.T))
+        edge = usable_edge(edge, self.config.loop_sigma)
+        if isinstance(edge, Verdict):
+            sentence = 'dropped: the information is not symmetric positive semidefinite'
+            return edge, sentence if edge is Verdict.BAD_COVARIANCE else str(edge)
         newest = max((s for s in (edge.from_stamp_ns, edge.to_stamp_ns) if s is not None), default=0)
         if newest > self.stamp_ns:
             if not self._pending.add(newest, f'edge from {edge.source or "a front-end"}', lambda: self._insert(edge)):
@@ -226,7 +222,7 @@ class PoseGraphBackEnd:
         return (row if abs(int(stamps[row]) - stamp_ns) <= tolerance else None), IDENTITY
 
     def _refuse(self, edge: EdgeInput, reason: str) -> tuple[Verdict, str]:
-        self._event(LoopEvent(edge.from_id, edge.to_id, False, reason, float('nan')))
+        self._events.add(LoopEvent(edge.from_id, edge.to_id, False, reason, float('nan')))
         return Verdict.TOO_OLD, f'dropped: {reason}'
 
     def add_pose(self, stamp_ns: int, T_map_base: NDArray, covariance: NDArray) -> Verdict:
@@ -389,8 +385,12 @@ class PoseGraphBackEnd:
         self.T_map_odom = compose(poses[-1], inverse(self.keyframes['odom'][-1])) if not self._resumed else compose(
             moved, self.T_map_odom)
         self.covariance = solution.covariance
+        for row in ((self.edges['kind'] == EdgeKind.ODOMETRY) & (self.edges['ends'][:, 1] >= known)).nonzero()[0]:
+            i, j = self.edges['ends'][row]
+            self.covariance = carried(self.covariance, poses[i], poses[j], self.edges['information'][row])
         self.revision += 1
-        self._judge_edges(*solution.edges)
+        for event in judge_edges(self.config, self.keyframes['id'], self.edges, *solution.edges):
+            self._events.add(event)
         rows, self.priors['chi2'][rows], self.priors['rejected'][rows] = solution.priors
 
     def _leave_out(self, job: IncrementalJob) -> None:
@@ -402,28 +402,11 @@ class PoseGraphBackEnd:
         self.priors['rejected'][priors] = True
         for k in rows:
             i, j = self.edges['ends'][k]
-            self._event(LoopEvent(self._id(i), self._id(j), False, f'could not be solved with: {job.problem}', np.nan))
+            reason = f'could not be solved with: {job.problem}'
+            self._events.add(LoopEvent(self._id(i), self._id(j), False, reason, np.nan))
         if not len(rows) and not len(job.priors['kind']):
             self._solver = None         # it was none of them: begin with a fresh one
         self._dirty = True
-
-    def _judge_edges(self, rows: NDArray, chi2s: NDArray, rejected: NDArray) -> None:
-        """Take over what became of the edges, and tell of loops that are new or changed their standing."""
-        edges = self.edges
-        fresh = (edges['kind'][rows] != EdgeKind.ODOMETRY) & (edges['chi2'][rows] == 0.0)
-        changed = rows[fresh | (edges['rejected'][rows] != rejected)]
-        edges['chi2'][rows] = np.maximum(chi2s, np.finfo(float).tiny)
-        edges['rejected'][rows] = rejected
-        width2 = self.config.huber_width ** 2
-        for k in changed:
-            chi2, wrong = float(edges['chi2'][k]), bool(edges['rejected'][k])
-            reason = 'fits the graph'
-            if wrong:
-                reason = f'contradicted by the rest of the graph ({self.config.robust}): chi2 {chi2:.1f} of 6'
-            elif self.config.robust == 'huber' and chi2 > width2:
-                reason = f'down-weighted to {np.sqrt(width2 / chi2):.2f} by the robust kernel: chi2 {chi2:.1f} of 6'
-            i, j = edges['ends'][k]
-            self._event(LoopEvent(self._id(i), self._id(j), not wrong, reason, chi2))
 
     # --- outputs ---------------------------------------------------------------------------------
 
@@ -437,21 +420,14 @@ class PoseGraphBackEnd:
         return self._job is not None and not self._job.done
 
     def take_events(self) -> list[LoopEvent]:
-        events, self._events = self._events, []
-        return events
+        return self._events.take()
 
     def take_messages(self) -> list[tuple[str, str]]:
         """(severity, sentence) for the log."""
-        messages, self._messages = self._messages, []
-        return messages
-
-    def _event(self, event: LoopEvent) -> None:
-        if len(self._events) < MAX_EVENTS:
-            self._events.append(event)
+        return self._messages.take()
 
     def _say(self, severity: str, sentence: str) -> None:
-        if len(self._messages) < MAX_EVENTS:
-            self._messages.append((severity, sentence))
+        self._messages.add((severity, sentence))
 
     def reset(self, reason: str) -> None:
         """Forget everything."""

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from pypose_core.online import correction
 from pypose_core.online.correction import inverse, quaternion_product, rotation_matrix
+from pypose_core.online.initialization import hat
 
 MEMORY = 2000       # poses; at 200 Hz ten seconds, at 10 Hz three minutes
 
@@ -93,3 +94,16 @@ def link(T_odom_a: NDArray, T_odom_b: NDArray, covariance_a: NDArray | None, cov
     translation = sigma[0] + drift[0] * way
     rotation = sigma[1] + drift[1] * (turn + 0.1 * way)
     return T_a_b, np.diag([translation ** -2] * 3 + [rotation ** -2] * 3)
+
+
+def carried(covariance: NDArray, T_map_a: NDArray, T_map_b: NDArray, information: NDArray) -> NDArray:
+    """Covariance (6, 6) of keyframe b's pose from that of a's, both in ROS order about the map's axes.
+
+        P_b = F P_a F' + A inv(Omega) A',   F = [I  -[p_b - p_a]x; 0  I],   A = diag(R_b, R_b)
+
+    Args:
+        information: (6, 6) of the link between them, in b's axes.
+    """
+    F, A = np.eye(6), np.kron(np.eye(2), rotation_matrix(T_map_b[3:]))
+    F[:3, 3:] = -hat(T_map_b[:3] - T_map_a[:3])
+    return F @ covariance @ F.T + A @ np.linalg.inv(information) @ A.T

@@ -1,0 +1,140 @@
+"""Faults of pose_graph over DDS, by the numbers of the interface description.
+
+1, 2, 4, 11, 20 and 21 of this node are in test_node_pose_graph.py, 18 in test_node_pose_graph_process.py. 3 is here as
+what a gap and a leap of odometry are to a graph; a gap of the IMU itself, 6, 7, 8 and 19 are imu_preintegration's
+(test_node_faults_*.py, test_online_initialization.py). 16 concerns networks, of which this node has none: its
+counterpart is a session that cannot be loaded. Several faults share a node where they do not touch each other.
+"""
+import time
+
+import numpy as np
+from graph_rig import NODE, edge_message, odometry_bytes
+from node_rig import IDENTITY, T0, pose_message
+from sensor_msgs.msg import NavSatFix
+from std_srvs.srv import Trigger
+
+from pypose_core.online.correction import compose
+from pypose_ros import convert, diagnostics
+
+SECOND = 10 ** 9
+DRIVING = {'keyframe__distance': 0.5, 'publish_period': 0.0}
+
+
+def ahead(k: int, offset=(0.0, 0.0, 0.0)) -> np.ndarray:
+    """A robot that drives along x, 0.1 m a step."""
+    return np.array([0.1 * k + offset[0], offset[1], offset[2], 0, 0, 0, 1.0])
+
+
+def drive(rig, begin: int, end: int, offset=(0.0, 0.0, 0.0), shift_ns: int = 0) -> None:
+    rig.drive([T0 + shift_ns + k * SECOND // 10 for k in range(begin, end)],
+              [ahead(k, offset) for k in range(begin, end)])
+
+
+def in_map(rig) -> np.ndarray:
+    return convert.pose_from_msg(rig.corrected[-1].pose.pose)
+
+
+def test_3_and_10_a_gap_and_a_restarted_odometry_leave_the_robot_where_it_was_in_the_map(graph_rig, capfd):
+    rig = graph_rig
+    node = rig.start(**DRIVING)
+    drive(rig, 0, 50)
+    rig.until(lambda: len(rig.corrected) == 50, 'odometry in the map')
+    before, covariance = in_map(rig), rig.corrected[-1].pose.covariance[0]
+    # Odometry falls silent for a minute and comes back at its origin, as after a restart of its driver.
+    drive(rig, 0, 50, offset=(-300.0, 0.0, 0.0), shift_ns=60 * SECOND)
+    rig.until(lambda: len(rig.corrected) == 100, 'odometry after the gap')
+    first = convert.pose_from_msg(rig.corrected[50].pose.pose)
+    assert np.linalg.norm(first[:3] - before[:3]) < 0.6         # it goes on from the last keyframe
+    np.testing.assert_allclose(in_map(rig)[:3] - first[:3], [4.9, 0, 0], atol=1e-9)
+    # What nobody measured is not claimed to be known: 10 m of the break.
+    assert rig.corrected[-1].pose.covariance[0] > 99 > 1 > covariance
+    assert capfd.readouterr().err.count('its source was restarted') == 1
+    assert len(node.back_end.edges) == len(node.back_end.keyframes) - 1
+
+
+def test_5_zeros_mean_unknown_and_minus_one_means_absent(graph_rig):
+    rig = graph_rig
+    node = rig.start(**DRIVING, pose_sigma=[0.5, 0.25], gnss_sigma=[3.0, 6.0], loop_sigma=[0.2, 0.1])
+    back_end = node.back_end
+    rig.fix.publish(NavSatFix(header=convert.header(T0, 'gps'), latitude=1.0))      # waits for odometry
+    drive(rig, 0, 30)
+    for k, covariance in ((10, np.zeros((6, 6))), (20, np.diag([-1.0, 1, 1, 1, 1, 1]))):
+        rig.pose.publish(pose_message(T0 + k * SECOND // 10, ahead(k), covariance, frame='map'))
+    rig.edge.publish(edge_message(ahead(10), ids=(0, 2)))
+    rig.odom.publish(odometry_bytes(T0 + 10 * SECOND, ahead(100), covariance=np.diag([-1.0, 0, 0, 0, 0, 0])))
+    rig.until(lambda: {'pose: field_absent', 'odometry: field_absent'} <= node.diagnostics.drops.keys()
+              and len(back_end.priors) == 1 and (back_end.edges['kind'] == 1).any(), 'all are judged')
+    np.testing.assert_allclose(back_end.priors['information'][0], np.diag([4.0] * 3 + [16.0] * 3))
+    np.testing.assert_allclose(back_end.edges['information'][back_end.edges['kind'] == 1][0],
+                               np.diag([25.0] * 3 + [100.0] * 3))
+    rig.fix.publish(NavSatFix(header=convert.header(T0 + SECOND, 'gps'), latitude=1.0))
+    rig.until(lambda: len(back_end.priors) == 2, 'the fix')
+    np.testing.assert_allclose(np.diag(back_end.priors['information'][1])[:3], [1 / 9, 1 / 9, 1 / 36])
+
+
+def test_9_without_loops_the_covariance_grows_with_the_way(graph_rig):
+    rig = graph_rig
+    rig.start(**DRIVING, odometry_sigma=[0.01, 0.001], odometry_drift=[0.0, 0.0])
+    drive(rig, 0, 101)
+    rig.until(lambda: len(rig.corrected) == 101, 'odometry in the map')
+    x, y = (np.array([message.pose.covariance[k] for message in rig.corrected]) for k in (0, 7))
+    assert (np.diff(x) >= 0).all() and (np.diff(y) >= 0).all()
+    # 20 links of 1 cm; across the way those of 1 mrad, each with the way after it for a lever.
+    links = 20
+    np.testing.assert_allclose(x[-1], links * 1e-4, rtol=0.05)
+    np.testing.assert_allclose(y[-1], links * 1e-4 + sum((0.5 * k) ** 2 * 1e-6 for k in range(links)), rtol=0.05)
+
+
+def test_12_13_an_estimate_that_is_not_finite_and_a_stamp_that_repeats_are_not_sent(graph_rig):
+    rig = graph_rig
+    node = rig.start(**DRIVING)
+    drive(rig, 0, 20)
+    # The bag plays in another time than ours: TF has odometry's stamps, and 20 Hz repeat the last.
+    rig.until(lambda: node.outputs.tf.suppressed > 3, 'repeated stamps')
+    stamps = [convert.stamp_from_msg(t.header.stamp) for t in rig.transforms]
+    assert len(stamps) == len(set(stamps)) and stamps == sorted(stamps)
+    good = node.back_end.T_map_odom
+    node.back_end.T_map_odom = np.full(7, np.nan)
+    heard = len(rig.transforms)
+    drive(rig, 20, 30)
+    assert node.diagnostics.drops['output: not_finite'] == 10
+    rig.spin(0.12)
+    assert len(rig.corrected) == 20 and len(rig.transforms) == heard
+    node.back_end.T_map_odom = good
+    drive(rig, 30, 40)
+    rig.until(lambda: len(rig.corrected) == 30, 'the output goes on')
+    assert all(np.isfinite(convert.pose_from_msg(message.pose.pose)).all() for message in rig.corrected)
+
+
+def test_14_an_overrun_is_told_with_the_wanted_and_the_actual_rate(graph_rig, monkeypatch):
+    rig = graph_rig
+    node = rig.start(**DRIVING, tf_rate=100.0)
+    drive(rig, 0, 5)
+    monkeypatch.setattr(node.outputs, 'publish_tf', lambda *_: time.sleep(0.05))
+    rig.until(lambda: 'Hz instead of 100' in rig.status()['message'], 'the overrun')
+    assert rig.status()['level'] == diagnostics.WARN
+    monkeypatch.undo()
+    rig.until(lambda: 'overrun' not in rig.status()['message'], 'it is over')
+
+
+def test_15_and_16_a_missing_device_is_one_fallback_and_a_session_that_is_none_refuses_to_start(
+        graph_rig, monkeypatch, tmp_path, capfd):
+    monkeypatch.setattr('torch.cuda.is_available', lambda: False)
+    rig = graph_rig
+    broken = tmp_path / 'map.g2o'
+    broken.write_text('VERTEX_SE3:QUAT 0 0 0 0 0 0 0 1\nEDGE_SE3:QUAT 0\n')
+    node = rig.start(**DRIVING, device='cuda:0', load_on_start=str(broken))
+    assert node.state == 'unconfigured'
+    assert 'map.g2o:2' in capfd.readouterr().err and 'map.g2o:2' in rig.status()['message']
+    broken.write_text('VERTEX_SE3:QUAT 0 5 0 0 0 0 0 1\n')      # mended
+    assert node.trigger_configure().name == 'SUCCESS' and node.trigger_activate().name == 'SUCCESS'
+    rig.until(lambda: rig.odom.get_subscription_count(), 'the node hears the peer')
+    rig.until(lambda: any(s.topic == 'odometry' and s.get_publisher_count() for s in node.subscriptions), 'a match')
+    status = rig.status()
+    assert status['device'] == 'cpu' and 'cuda:0 is not there' in status['message']
+    assert capfd.readouterr().err.count('cuda:0 is not there') == 1
+    drive(rig, 0, 2)
+    rig.until(lambda: rig.corrected, 'the map goes on where the file ends')
+    np.testing.assert_allclose(rig.corrected[0].pose.pose.position.x, 5.0, atol=1e-9)
+    assert rig.call(Trigger, f'{NODE}/reset', Trigger.Request()).success
+    np.testing.assert_allclose(compose(node.back_end.T_map_odom, np.array(IDENTITY)), IDENTITY)
