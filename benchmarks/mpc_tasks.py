@@ -6,6 +6,7 @@ import importlib.util
 import math
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -51,14 +52,19 @@ class Unicycle:
     nx, nu, steps = 3, 2, spec['steps']
     reference = 'c_unicycle'
 
-    def ocp(self, backend: str = 'native') -> OCP:
+    def ocp(self, backend: str = 'native', residual: Callable | None = None) -> OCP:
+        """With a residual(x, u) added to the next state, if given."""
         s = self.spec
         Wx, Wu, Wdu, Wf = (f64(s[k]) for k in ('Wx', 'Wu', 'Wdu', 'Wf'))
 
         def rate(x, u):
             return torch.stack([u[..., 0] * torch.cos(x[..., 2]), u[..., 0] * torch.sin(x[..., 2]), u[..., 1]], -1)
+
+        def step(x, u, p):
+            after = tasks.rk4(rate, x, u, s['dt'])
+            return after if residual is None else after + residual(x, u)
         limit, change = f64([s['v_max'], s['w_max']]), f64([s['dv_max'], s['dw_max']])
-        return OCP(lambda x, u, p: tasks.rk4(rate, x, u, s['dt']), state=3, control=2, horizon=s['N'],
+        return OCP(step, state=3, control=2, horizon=s['N'],
                    stage_cost=LeastSquares(lambda x, u, p: torch.cat(
                        [Wx * (x - p.xr), Wu * (u - p.ur), Wdu * (u - p.u_prev)], -1)),
                    terminal_cost=LeastSquares(lambda x, p: Wf * (x - p.xr)), control_bounds=Box(-limit, limit),

@@ -200,6 +200,39 @@ def test_a_batch_is_its_problems_one_by_one():
         torch.testing.assert_close(together.controls[i], alone.controls, rtol=0, atol=1e-12)
 
 
+def untraceable(function):
+    """The same function, with a term that is zero and has no expression."""
+    return lambda x, u, p: function(x, u, p) + 0 * torch.special.bessel_j0(x)
+
+
+@pytest.mark.parametrize('hessian', ['gauss_newton', 'exact'])
+def test_dynamics_by_torch_and_costs_by_tapes_find_the_solution_of_the_native_problem(hessian):
+    mixed, ours = tracking(dynamics=untraceable(unicycle), hessian=hessian), tracking(hessian=hessian)
+    assert mixed.in_torch == 'dynamics' and 'bessel' in mixed.reason and ours.native
+    x, u = START, STOPPED
+    for k in range(3):
+        found, expected = (ocp.solve(x, u_prev=u, parameters=TRACKING, start='shift' if k else 'roll')
+                           for ocp in (mixed, ours))
+        assert found.converged and abs(found.stats.iterations - expected.stats.iterations) <= 2   # rounding
+        torch.testing.assert_close(found.controls, expected.controls, rtol=1e-7, atol=1e-8)
+        torch.testing.assert_close(found.costates, expected.costates, rtol=1e-5, atol=1e-6)
+        u = expected.controls[0]
+        x = unicycle(x, u, None)
+
+
+@pytest.mark.parametrize('backend', ['auto', 'torch'])
+def test_a_batch_by_torch_is_the_batch_solved_natively(backend):
+    torch.manual_seed(4)
+    starts = START + 0.1 * torch.randn(4, 3).double()
+    goals = (TRACKING['goal'] + 0.1 * torch.randn(4, 3).double())[:, None].expand(4, 13, 3)
+    ocp, native = tracking(dynamics=untraceable(unicycle), backend=backend), tracking()
+    for start in ('roll', 'shift'):
+        found, expected = (o.solve(starts, u_prev=STOPPED, parameters=TRACKING | {'goal': goals}, start=start)
+                           for o in (ocp, native))
+        assert found.converged and expected.converged
+        torch.testing.assert_close(found.controls, expected.controls, rtol=1e-7, atol=1e-8)
+
+
 def test_the_cartpole_swings_up_from_rest():
     def rate(x, u):
         theta, v, w, force = x[..., 1], x[..., 2], x[..., 3], u[..., 0]

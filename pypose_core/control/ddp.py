@@ -45,8 +45,8 @@ class _Follower:
     """The problem along trajectories from one initial state."""
 
     def __init__(self, ocp: OCP, x0: Tensor, packed: Tensor):
-        self.ocp, self.x0, self.evaluator = ocp, x0, Evaluator(ocp, packed)
-        self.stages = [self.evaluator.namespace(k, k + 1, True) for k in range(ocp.horizon + 1)]
+        self.ocp, self.x0, self.evaluator = ocp, x0, Evaluator(ocp)
+        self.stages = [ocp.unpack(row) for row in packed]
         self.lower, self.upper = -math.inf, math.inf
         if 'control' in ocp.groups:
             self.lower, self.upper = (b[:-1, ocp.groups['control']] for b in (ocp.lower, ocp.upper))

@@ -5,8 +5,6 @@ one output. The records are those of transcribe.py, so that the native iteration
 """
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import torch
 from torch import Tensor
 
@@ -28,30 +26,13 @@ def jacobian(function, delta: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 
 class Evaluator:
-    """Records of a problem at a trajectory.
+    """The functions of a problem at any number of stages, and the records that the native iteration takes."""
 
-    Args:
-        ocp: the problem.
-        parameters: packed, (N + 1, numbers); may require gradients.
-    """
-
-    def __init__(self, ocp, parameters: Tensor):
+    def __init__(self, ocp):
         self.ocp, self.f, self.space = ocp, ocp.functions, ocp.space
         self.N, self.nu, self.nx = ocp.horizon, ocp.control, ocp.space.tangent
-        self.parameters = parameters
-        self.full, self.value = ocp.layouts
+        self.layout = ocp.layouts[0]
         self.stage_count = sum(ocp.row_counts[:len(ocp.stage_constraints)])
-        self._record = parameters.new_zeros(self.N + 1, self.full.stride, dtype=torch.float64, requires_grad=False)
-        self._at: Tensor | None = None      # the trajectory that the record belongs to
-
-    def namespace(self, begin: int, end: int, single: bool = False) -> SimpleNamespace:
-        """Parameters of stages begin … end - 1, with the stage as leading dimension, or without for one stage."""
-        p = self.parameters[begin:end]
-        if single:
-            return SimpleNamespace(**{name: p[0, a:b].reshape(self.ocp.shapes[name])
-                                      for name, (a, b) in self.ocp.splits.items()})
-        return SimpleNamespace(**{name: p[:, a:b].reshape(end - begin, *self.ocp.shapes[name])
-                                  for name, (a, b) in self.ocp.splits.items()})
 
     def rows(self, x, u, p, terminal: bool) -> Tensor:
         """All general rows (..., nd); zero where they are not of this stage."""
@@ -76,58 +57,81 @@ class Evaluator:
         residual, cost = self.cost(x, u, p, terminal)
         return 0.5 * residual.square().sum(-1) if cost is None else cost
 
-    def values(self, X: Tensor, U: Tensor, costates: Tensor, net: Tensor) -> Tensor:
-        """Records (N + 1, stride) of costs, defects and rows alone.
+    def records(self, X: Tensor, U: Tensor, packed: Tensor, costates: Tensor, net: Tensor,
+                dynamics_alone: bool = False) -> Tensor:
+        """Records (B, N + 1, stride) at states X (B, N + 1, numbers) and controls U (B, N, control).
 
-        Most trials are accepted, and derivatives are needed there next; so they are taken here, in the same pass.
+        Args:
+            packed: parameters (B, N + 1, numbers).
+            costates: (B, N + 1, tangent). net: (B, N + 1, rows), multipliers of the general rows.
+            dynamics_alone: defects and their Jacobian, and their part of an exact Hessian; all else is zero.
         """
-        full, value = self.derivatives(X, U, costates, net), X.new_zeros(self.N + 1, self.value.stride)
-        nd = sum(self.ocp.row_counts)
-        value[:, self.value.cost] = full[:, self.full.cost]
-        value[:, self.value.c:self.value.c + self.nx] = full[:, self.full.c:self.full.c + self.nx]
-        value[:, self.value.d:self.value.d + nd] = full[:, self.full.d:self.full.d + nd]
-        return value
-
-    def derivatives(self, X: Tensor, U: Tensor, costates: Tensor, multipliers: Tensor) -> Tensor:
-        """Records (N + 1, stride) with Jacobians and Hessians."""
-        trajectory = torch.cat([X.reshape(-1), U.reshape(-1)])
-        if self._at is not None and torch.equal(self._at, trajectory):
-            return self._record
-        self._at = trajectory
-        lay, nu, nx, nw = self.full, self.nu, self.nx, self.nu + self.nx
-        ld, record = self.ocp.leading, self._record
-        for terminal, part in ((False, slice(0, self.N)), (True, slice(self.N, self.N + 1))):
-            x0, p = X[part], self.namespace(part.start, part.stop)
-            u0 = U if not terminal else X.new_zeros(1, nu)
-            K = len(x0)
-            linear = isinstance(self.f.cost(terminal), LeastSquares)
-            sizes = [0 if terminal else nx, self.ocp.functions.cost_counts[terminal], sum(self.ocp.row_counts)]
-
-            def outputs(delta, x0=x0, u0=u0, p=p, terminal=terminal, linear=linear):
-                u, x = u0 + delta[..., :nu], self.space.retract(x0, delta[..., nu:])
-                found = [] if terminal else [self.space.local(X[1:], self.f.dynamics(x, u, p))]
-                residual, cost = self.cost(x, u, p, terminal)
-                found += [residual if linear else cost.unsqueeze(-1), self.rows(x, u, p, terminal)]
-                return torch.cat(found, -1)
-
-            value, J = jacobian(outputs, X.new_zeros(K, nw), sum(sizes))
-            (c, r, d), (Jc, Jr, Jd) = value.split(sizes, -1), J.split(sizes, -2)
-            if linear:
-                cost, g = 0.5 * r.square().sum(-1), (Jr.mT @ r.unsqueeze(-1)).squeeze(-1)
-                H = Jr.mT @ Jr
-            else:
-                cost, g = r.squeeze(-1), Jr.squeeze(-2)
-            if self.ocp.hessian == 'exact' or not linear:
-                weights = multipliers[part] if self.ocp.hessian == 'exact' else 0 * multipliers[part]
-                H = self._hessian(x0, u0, p, X[1:] if not terminal else None, costates[1:], weights, terminal)
-            record[part, lay.cost] = cost
-            record[part, lay.g:lay.g + nw] = g
-            record[part, lay.c:lay.c + c.shape[-1]] = c
-            record[part, lay.d:lay.d + d.shape[-1]] = d
-            for begin, M in ((lay.H, H), (lay.M, Jc), (lay.D, Jd)):
-                rows = M.shape[-2]
-                record[part, begin:begin + rows * ld].view(K, rows, ld)[..., :nw] = M
+        record = X.new_zeros(len(X), self.N + 1, self.layout.stride)
+        self._dynamics(X, U, packed, costates if dynamics_alone and self.ocp.hessian == 'exact' else None, record)
+        if not dynamics_alone:
+            for terminal in (False, True):
+                self._cost_and_rows(X, U, packed, costates, net, terminal, record)
         return record
+
+    def _write(self, record: Tensor, begin: int, M: Tensor) -> None:
+        """A matrix of each stage into the records; its rows have `leading` numbers there."""
+        rows, ld = M.shape[-2], self.ocp.leading
+        into = record[..., begin:begin + rows * ld].unflatten(-1, (rows, ld))
+        into[..., :M.shape[-1]] = M.view(*record.shape[:-1], *M.shape[-2:])
+
+    def _dynamics(self, X, U, packed, costates, record) -> None:
+        """The control before is a part of the state only formally: its derivative is known."""
+        base, nu, nx = self.ocp.base_space, self.nu, self.nx
+        tangent = base.tangent
+        p = self.ocp.unpack(packed[:, :-1].flatten(0, 1))
+        x0, u0, after = X[:, :-1].flatten(0, 1), U.flatten(0, 1), X[:, 1:, :base.size].flatten(0, 1)
+
+        def moved(delta):
+            return self.f.base_dynamics(self.space.retract(x0, delta[..., nu:]), u0 + delta[..., :nu], p)
+        zero = X.new_zeros(len(x0), nu + nx)
+        c, J = jacobian(lambda delta: base.local(after, moved(delta)), zero, tangent)
+        record, lay = record[:, :-1], self.layout
+        record[..., lay.c:lay.c + tangent] = c.view(*record.shape[:2], tangent)
+        self._write(record, lay.M, J)
+        if self.ocp.rates:
+            record[..., lay.c + tangent:lay.c + nx] = U - X[:, 1:, base.size:]
+            for i in range(nu):
+                record[..., lay.M + (tangent + i) * self.ocp.leading + i] = 1
+        if costates is not None:
+            pi = costates[:, 1:, :tangent].flatten(0, 1)
+            self._write(record, lay.H, hessian(lambda d: (pi * base.local(after, moved(d))).sum(-1), zero))
+
+    def _cost_and_rows(self, X, U, packed, costates, net, terminal: bool, record) -> None:
+        part = slice(self.N, self.N + 1) if terminal else slice(0, self.N)
+        lay, nu, nw, ocp = self.layout, self.nu, self.nu + self.nx, self.ocp
+        x0, p, record = X[:, part].flatten(0, 1), ocp.unpack(packed[:, part].flatten(0, 1)), record[:, part]
+        u0 = X.new_zeros(len(x0), nu) if terminal else U.flatten(0, 1)
+        linear, exact = isinstance(self.f.cost(terminal), LeastSquares), ocp.hessian == 'exact'
+        sizes = [ocp.functions.cost_counts[terminal], sum(ocp.row_counts)]
+
+        def outputs(delta):
+            u, x = u0 + delta[..., :nu], self.space.retract(x0, delta[..., nu:])
+            residual, cost = self.cost(x, u, p, terminal)
+            return torch.cat([residual if linear else cost.unsqueeze(-1), self.rows(x, u, p, terminal)], -1)
+        value, J = jacobian(outputs, X.new_zeros(len(x0), nw), sum(sizes))
+        (r, d), (Jr, Jd) = value.split(sizes, -1), J.split(sizes, -2)
+        if linear:
+            cost, g, H = 0.5 * r.square().sum(-1), (Jr.mT @ r.unsqueeze(-1)).squeeze(-1), Jr.mT @ Jr
+        else:
+            cost, g = r.squeeze(-1), Jr.squeeze(-2)
+        if exact or not linear:
+            after = None if terminal else X[:, 1:].flatten(0, 1)
+            pi, weights = costates[:, 1:].flatten(0, 1), net[:, part].flatten(0, 1)
+            weights = weights if exact else 0 * weights
+            H = hessian(lambda delta: self.lagrangian(
+                self.space.retract(x0, delta[..., nu:]), u0 + delta[..., :nu], p, after, pi, weights, terminal, exact),
+                X.new_zeros(len(x0), nw))
+        shape = record.shape[:2]
+        record[..., lay.cost] = cost.view(shape)
+        record[..., lay.g:lay.g + nw] = g.view(*shape, nw)
+        record[..., lay.d:lay.d + sizes[1]] = d.view(*shape, sizes[1])
+        self._write(record, lay.H, H)
+        self._write(record, lay.D, Jd)
 
     def lagrangian(self, x, u, p, after, costate, net, terminal: bool, dynamics: bool = True) -> Tensor:
         """l + π₊ᵀ (f ⊖ x₊) + λᵀ d of each stage (...)."""
@@ -135,14 +139,6 @@ class Evaluator:
         if not terminal and dynamics:
             total = total + (costate * self.space.local(after, self.f.dynamics(x, u, p))).sum(-1)
         return total + (net * self.rows(x, u, p, terminal)).sum(-1)
-
-    def _hessian(self, x0, u0, p, after, costates, net, terminal: bool) -> Tensor:
-        """Second derivatives (K, nw, nw) of the Lagrangian; of the cost alone unless the Hessian is exact."""
-        exact = self.ocp.hessian == 'exact'
-        K, nw = len(x0), self.nu + self.nx
-        return hessian(lambda delta: self.lagrangian(
-            self.space.retract(x0, delta[..., self.nu:]), u0 + delta[..., :self.nu], p, after, costates, net, terminal,
-            exact), x0.new_zeros(K, nw))
 
 
 def hessian(function, delta: Tensor) -> Tensor:
@@ -159,4 +155,3 @@ def hessian(function, delta: Tensor) -> Tensor:
         return delta.new_zeros(*delta.shape, n)
     H = H.transpose(0, 1)
     return 0.5 * (H + H.mT)
-

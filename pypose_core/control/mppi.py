@@ -95,12 +95,12 @@ class MPPI:
 
     def _roll(self, x: Tensor, U: Tensor, packed: Tensor) -> tuple[Tensor, Tensor]:
         """States (samples, N + 1, state) and costs (samples,) of controls (samples, N, control)."""
-        ocp, evaluator = self.ocp, Evaluator(self.ocp, packed)
+        ocp, evaluator = self.ocp, Evaluator(self.ocp)
         lower, upper = ocp.lower.to(x.device), ocp.upper.to(x.device)
         l1, l2 = (torch.tensor(price, dtype=torch.float64, device=x.device).clamp(min=0) for price in ocp.prices[:2])
         states, total = [x], x.new_zeros(len(x))
         for k in range(ocp.horizon + 1):
-            terminal, p = k == ocp.horizon, evaluator.namespace(k, k + 1, True)
+            terminal, p = k == ocp.horizon, ocp.unpack(packed[k])
             u = U[:, k] if not terminal else U.new_zeros(len(x), ocp.control)
             total = total + evaluator.stage_cost(x, u, p, terminal)
             rows = torch.cat([torch.cat([u, x], -1)[:, ocp.box_number], evaluator.rows(x, u, p, terminal)], -1)

@@ -63,8 +63,9 @@ class OCP:
 
     The functions are torch functions of (x, u, p) or (x, p), where p has the parameters as attributes. They are
     called once with symbols, and from then on evaluated natively; `native` tells whether that worked and `reason` why
-    not. What cannot be traced (networks that learn, branches on values) is evaluated by torch, in one batched call
-    per iteration.
+    not. What cannot be traced (networks that learn, branches on values) is evaluated by torch, in one call per
+    iteration for all stages of all problems of a batch. Where that is the dynamics alone, costs and constraints stay
+    native.
 
     Args:
         dynamics: x_{k+1} = f(x, u, p), discrete.
@@ -115,7 +116,8 @@ class OCP:
             self.splits[name] = (at, at + math.prod(shape))
             at += math.prod(shape)
         self.parameter_count = at
-        self.native, self.reason = self._build(backend)
+        self.in_torch, self.reason = self._build(backend)
+        self.native = not self.in_torch
 
     def _rows(self, control_bounds: Box | None, state_bounds: Box | None, price: float) -> None:
         """Rows of the constraints: boxes of controls, boxes of states, functions of stages, functions of states."""
@@ -163,22 +165,23 @@ class OCP:
                                   for b in (lower, upper))
         self.prices = l1, l2, elastic
 
-    def _build(self, backend: str) -> tuple[bool, str]:
-        """Trace the functions and make the native problem; (whether they are evaluated natively, why not)."""
+    def _build(self, backend: str) -> tuple[str, str]:
+        """Trace the functions and make the native problem; (what torch evaluates: '', 'dynamics' or 'all'; why)."""
         if not native.available:
             raise RuntimeError(f'optimal control needs the native kernels: {native.status}')
         nd, nx, nu, f = sum(self.row_counts), self.space.tangent, self.control, self.functions
         self.leading = leading_dimension(nx + nu)
         self.layouts = Layout.of(nx, nu + nx, nd, self.leading), Layout.of_values(nx, nd)
-        tapes, reason = [Tape.empty()] * 5, 'asked for'
-        if backend != 'torch':
+        tapes, in_torch, reason = [Tape.empty()] * 5, 'all', 'asked for'
+        for dynamics, rest in ((f.dynamics, ''), (None, 'dynamics')) if backend != 'torch' else ():
             try:
                 tapes = transcribe(
-                    dynamics=f.dynamics, stage_cost=f.cost(False), terminal_cost=f.cost(True),
+                    dynamics=dynamics, stage_cost=f.cost(False), terminal_cost=f.cost(True),
                     stage_rows=[f.row(c) for c in self.stage_constraints],
                     state_rows=[f.row(c) for c in self.state_constraints], row_counts=self.row_counts,
                     space=self.space, nu=nu, shapes=self.shapes, exact=self.hessian == 'exact')
-                reason = ''
+                in_torch, reason = rest, reason if rest else ''
+                break
             except Untraceable as error:
                 if backend == 'native':
                     raise
@@ -189,7 +192,7 @@ class OCP:
         self._native = torch.classes.pypose.Ocp(
             sizes, [*full, *value], self.box, self.box_number, *self.prices, list(self.space.rotations),
             [tape.packed() for tape in tapes])
-        return not reason, reason
+        return in_torch, reason
 
     def pack(self, parameters: Mapping[str, Tensor], batch: int) -> Tensor:
         """Parameters as (batch, N + 1, numbers)."""
@@ -201,6 +204,11 @@ class OCP:
             extra = value.ndim - len(shape)     # 0: the same everywhere; 1: per stage; 2: per problem and stage
             packed[..., begin:end] = value.reshape(*value.shape[:extra], end - begin)
         return packed
+
+    def unpack(self, packed: Tensor) -> SimpleNamespace:
+        """What the functions get as p, from rows of packed parameters (..., numbers)."""
+        return SimpleNamespace(**{name: packed[..., a:b].reshape(*packed.shape[:-1], *self.shapes[name])
+                                  for name, (a, b) in self.splits.items()})
 
     def initial(self, x0: Tensor, u_prev: Tensor | None) -> Tensor:
         """The first state, with the control before it appended where there are rates."""
@@ -244,10 +252,10 @@ class OCP:
             raise ValueError("start='guess' needs guess=(states, controls)")
         options = (options or self.options).packed()
         given = tuple(t.detach().contiguous() for t in (flat, packed, lower, upper))
-        if self.native:
-            X, U, costates, multipliers, raw = self._native.solve(*given, STARTS[start], options)
-        else:
+        if self.in_torch:
             X, U, costates, multipliers, raw = self._by_torch(*given, start, options)
+        else:
+            X, U, costates, multipliers, raw = self._native.solve(*given, STARTS[start], options)
         if differentiable is None:
             differentiable = torch.is_grad_enabled() and any(t.requires_grad for t in (flat, packed, lower, upper))
         if differentiable:
@@ -259,29 +267,22 @@ class OCP:
 
     def _by_torch(self, x0: Tensor, packed: Tensor, lower: Tensor, upper: Tensor, start: str,
                   options: list[float]) -> list[Tensor]:
-        """One problem, its functions evaluated by torch and everything else natively."""
-        if len(x0) != 1:
-            raise ValueError(f'functions that are evaluated by torch are solved one by one, not {len(x0)} at once '
-                             f'(they are not native: {self.reason})')
-        evaluator, problem = Evaluator(self, packed[0]), self._native
-        X, U, _, _ = problem.trajectory(False)
-        if start == 'shift':
-            X, U = torch.cat([X[1:], X[-1:]]), torch.cat([U[1:], U[-1:]])
-            with torch.no_grad():
-                X[-1] = self.functions.dynamics(X[-2], U[-1], evaluator.namespace(self.horizon - 1, self.horizon, True))
-        elif start == 'roll':
-            X = self.rollout(x0[0], U, packed[0])
+        """Functions evaluated by torch, for all problems in one call; everything else natively."""
+        problem, last, evaluator = self._native, x0, Evaluator(self)
         if start in ('shift', 'roll'):
-            problem.set_guess(X[None].contiguous(), U[None].contiguous())
-        problem.begin(x0[0], lower[0], upper[0], start in ('keep', 'shift'), options)
-        request = 0
-        while request != 2:
-            X, U, costates, multipliers = problem.trajectory(request == 1)
-            net = multipliers[:, 1, len(self.box):] - multipliers[:, 0, len(self.box):]
-            evaluate = evaluator.values if request == 1 else evaluator.derivatives
-            record = evaluate(X, U, costates, net)
-            request = problem.advance(record, request == 1)
-        return [t[None] for t in (*problem.trajectory(False), problem.stats())]
+            X, U = problem.results(len(x0))[:2]
+        if start == 'shift':
+            with torch.no_grad():
+                last = self.functions.dynamics(X[:, -1], U[:, -1], self.unpack(packed[:, -2])).contiguous()
+        elif start == 'roll':
+            problem.set_guess(self.rollout(x0, U, packed), U)
+        problem.begin(x0, packed, lower, upper, STARTS[start], last, options, self.in_torch == 'dynamics')
+        unfinished = len(x0)
+        while unfinished:
+            which, X, U, costates, net = problem.wanted()
+            some = packed if len(which) == len(packed) else packed[which]
+            unfinished = problem.advance(evaluator.records(X, U, some, costates, net, self.in_torch == 'dynamics'))
+        return problem.results(len(x0))
 
     def record(self, X: Tensor, U: Tensor, parameters: Mapping[str, Tensor] | None = None, *,
                costates: Tensor | None = None) -> dict[str, Tensor]:
@@ -299,7 +300,8 @@ class OCP:
         if self.native:
             flat = self._native.record(X.contiguous(), U.contiguous(), packed, costates.contiguous())
         else:
-            flat = Evaluator(self, packed).derivatives(X, U, costates, X.new_zeros(self.horizon + 1, nd))
+            flat = Evaluator(self).records(X[None], U[None], packed[None], costates[None],
+                                           X.new_zeros(1, self.horizon + 1, nd))[0]
 
         def matrix(at: int, rows: int) -> Tensor:
             return flat[:, at:at + rows * ld].reshape(len(flat), rows, ld)[..., :nw]
@@ -309,11 +311,11 @@ class OCP:
 
     @torch.no_grad()
     def rollout(self, x0: Tensor, U: Tensor, packed: Tensor) -> Tensor:
-        """States (N + 1, state) by applying controls (N, control), by torch; parameters as of pack()."""
-        evaluator, X = Evaluator(self, packed), [x0]
-        for k, u in enumerate(U):
-            X.append(self.functions.dynamics(X[-1], u, evaluator.namespace(k, k + 1, True)))
-        return torch.stack(X)
+        """States (..., N + 1, state) by applying controls (..., N, control), by torch; parameters as of pack()."""
+        X = [x0]
+        for k in range(self.horizon):
+            X.append(self.functions.dynamics(X[-1], U[..., k, :], self.unpack(packed[..., k, :])))
+        return torch.stack(X, -2)
 
     def _bounds(self, bounds: Mapping | None, batch: int) -> tuple[Tensor, Tensor]:
         lower, upper = (b.expand(batch, -1, -1).contiguous() for b in (self.lower, self.upper))
@@ -361,9 +363,13 @@ class _Functions:
         namespace.u_prev = x[..., self.n:]
         return x[..., :self.n], namespace
 
-    def dynamics(self, x, u, p):
+    def base_dynamics(self, x, u, p):
+        """The next state, without the control appended."""
         x, p = self._split(x, p)
-        after = self._dynamics(x, u, p)
+        return self._dynamics(x, u, p)
+
+    def dynamics(self, x, u, p):
+        after = self.base_dynamics(x, u, p)
         return torch.cat([after, u], -1) if self.rates else after
 
     def cost(self, terminal: bool):

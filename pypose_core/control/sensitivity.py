@@ -56,15 +56,14 @@ def attach(ocp, x0: Tensor, packed: Tensor, lower: Tensor, upper: Tensor, X: Ten
     nw, nb = nu + nx, len(ocp.box)
     net = multipliers[:, :, 1] - multipliers[:, :, 0]
     weight, bound = _active(ocp, lower, upper, X, U, multipliers, packed.detach())
-    parts = []
+    parts, evaluator = [], Evaluator(ocp)
     for terminal, (begin, end) in ((False, (0, N)), (True, (N, N + 1))):
         flat = slice(None), slice(begin, end)
         x = X[flat]
         if not terminal:    # the first state is given, not found
             x = torch.cat([x0.unsqueeze(1), x[:, 1:]], 1)
         rows = B * (end - begin)
-        evaluator = Evaluator(ocp, packed[flat].reshape(rows, -1))
-        p = evaluator.namespace(0, rows)
+        p = ocp.unpack(packed[flat].flatten(0, 1))
         frozen = SimpleNamespace(**{name: value.detach() for name, value in vars(p).items()})
         x = x.reshape(rows, -1)
         u = U.reshape(rows, -1) if not terminal else x.new_zeros(rows, nu)
@@ -112,15 +111,12 @@ def attach(ocp, x0: Tensor, packed: Tensor, lower: Tensor, upper: Tensor, X: Ten
 def _active(ocp, lower: Tensor, upper: Tensor, X: Tensor, U: Tensor, multipliers: Tensor, packed: Tensor
             ) -> tuple[Tensor, Tensor]:
     """For each row the weight of its equation (-1: as stiff as can be; 0: not active) and its bound."""
-    B, N = len(X), ocp.horizon
-    found = []
+    N, e = ocp.horizon, Evaluator(ocp)
     with torch.no_grad():
-        for b in range(B):
-            e = Evaluator(ocp, packed[b])
-            found.append(torch.cat([e.rows(X[b, :N], U[b], e.namespace(0, N), False),
-                                    e.rows(X[b, N:], U[b, :1], e.namespace(N, N + 1), True)]))
+        rows = torch.cat([e.rows(X[:, :N], U, ocp.unpack(packed[:, :N]), False),
+                          e.rows(X[:, N:], None, ocp.unpack(packed[:, N:]), True)], 1)
         numbers = torch.cat([torch.cat([U, U[:, -1:]], 1), X], -1)[..., ocp.box_number]
-        value = torch.cat([numbers, torch.stack(found)], -1)
+        value = torch.cat([numbers, rows], -1)
         gaps = torch.stack([value - lower, upper - value], 2)
         side = (multipliers - gaps).argmax(2, keepdim=True)     # the side that is active, if one is
         gap, multiplier = gaps.gather(2, side).squeeze(2), multipliers.gather(2, side).squeeze(2)

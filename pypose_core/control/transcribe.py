@@ -134,13 +134,13 @@ def _quadratic(stage: _Stage, cost, values: Traced, controls: bool, lagrangian: 
     return total, gradient, hessian
 
 
-def transcribe(*, dynamics: Callable, stage_cost, terminal_cost, stage_rows: list[Callable],
+def transcribe(*, dynamics: Callable | None, stage_cost, terminal_cost, stage_rows: list[Callable],
                state_rows: list[Callable], row_counts: list[int], space: StateSpace, nu: int,
                shapes: dict[str, tuple[int, ...]], exact: bool) -> list[Tape]:
     """Trace everything once: the tapes of a stage, of its values alone, of the end, of its values alone, of the step.
 
     Args:
-        dynamics: x₊(x, u, p). stage_cost, terminal_cost: LeastSquares or Cost.
+        dynamics: x₊(x, u, p); None where it is evaluated elsewhere. stage_cost, terminal_cost: LeastSquares or Cost.
         stage_rows, state_rows: constraint functions of (x, u, p) and of (x, p), in the order of their rows.
         row_counts: number of rows of each of them, stage_rows first.
         exact: the Hessian of the Lagrangian in place of Gauss-Newton's.
@@ -171,7 +171,7 @@ def transcribe(*, dynamics: Callable, stage_cost, terminal_cost, stage_rows: lis
             if len(nodes) != row_counts[i]:
                 raise ValueError(f'a constraint gives {len(nodes)} rows where {row_counts[i]} were expected')
             rows += nodes
-        after = None if terminal else _as_traced(dynamics(s.x, s.u, s.p))
+        after = None if terminal or dynamics is None else _as_traced(dynamics(s.x, s.u, s.p))
         if after is not None and after.shape != (space.size,):
             raise ValueError(f'the dynamics return shape {tuple(after.shape)}; the state has {space.size} numbers')
         defect = [] if after is None else space.local(s.after, after).nodes(g)
@@ -198,7 +198,7 @@ def transcribe(*, dynamics: Callable, stage_cost, terminal_cost, stage_rows: lis
 
     stage, stage_value, step = tapes(terminal=False)
     end, end_value, _ = tapes(terminal=True)
-    return [stage, stage_value, end, end_value, step]
+    return [stage, stage_value, end, end_value, step or Tape.empty()]
 
 
 def _as_traced(x) -> Traced:

@@ -56,6 +56,61 @@ void OcpInstance::evaluate(const double* params) {
   p_.terminal.evaluate(s, 6, N, 1, record_.get(), p_.full.stride, work_.get());
 }
 
+void OcpInstance::evaluate_values(const double* params) {
+  InputSegment s[6];
+  segments(X_trial_.data(), U_trial_.data(), params, s);
+  const int N = p_.dims.N;
+  p_.stage_value.evaluate(s, 6, 0, N, trial_record_.get(), p_.value.stride, work_.get());
+  p_.terminal_value.evaluate(s, 6, N, 1, trial_record_.get(), p_.value.stride, work_.get());
+}
+
+void OcpInstance::take(const double* given, const double* params, bool dynamics_alone) {
+  const int N = p_.dims.N, nx = p_.dims.nx, nw = p_.dims.nw(), ld = p_.ld;
+  const RecordLayout& f = p_.full;
+  if (!dynamics_alone) {
+    std::copy(given, given + size_t(N + 1) * f.stride, record_.get());
+    return;
+  }
+  if (p_.exact) {   // what is constant in H is written once, and was added to
+    for (int k = 0; k < N; ++k)
+      std::fill_n(record_.get() + size_t(k) * f.stride + f.H, nw * ld, 0.0);
+    p_.stage.write_fixed(record_.get(), f.stride, N);
+  }
+  evaluate(params);
+  for (int k = 0; k < N; ++k) {
+    double* mine = record_.get() + size_t(k) * f.stride;
+    const double* theirs = given + size_t(k) * f.stride;
+    std::copy_n(theirs + f.c, nx, mine + f.c);
+    std::copy_n(theirs + f.M, nx * ld, mine + f.M);
+    if (p_.exact)
+      for (int i = 0; i < nw * ld; ++i) mine[f.H + i] += theirs[f.H + i];
+  }
+}
+
+void OcpInstance::take_values(const double* given, const double* params, bool dynamics_alone) {
+  const int N = p_.dims.N;
+  const RecordLayout &f = p_.full, &v = p_.value;
+  if (dynamics_alone) evaluate_values(params);
+  for (int k = 0; k <= N; ++k) {
+    double* mine = trial_record_.get() + size_t(k) * v.stride;
+    const double* theirs = given + size_t(k) * f.stride;
+    if (k < N) std::copy_n(theirs + f.c, p_.dims.nx, mine + v.c);
+    if (dynamics_alone) continue;
+    mine[v.cost] = theirs[f.cost];
+    std::copy_n(theirs + f.d, p_.nd, mine + v.d);
+  }
+}
+
+OcpRequest OcpInstance::advance(const double* given, const double* params, bool dynamics_alone) {
+  if (request_ == OcpRequest::kValues) {
+    take_values(given, params, dynamics_alone);
+    request_ = tried();
+    if (request_ != OcpRequest::kDerivatives) return request_;
+  }   // an accepted trial's derivatives are in the same record
+  take(given, params, dynamics_alone);
+  return request_ = linearized();
+}
+
 double OcpInstance::value(const double* record, const RecordLayout& layout, const double* X, const double* U, int k,
                           int row) const {
   if (row >= p_.nb) return record[size_t(k) * layout.stride + layout.d + row - p_.nb];
@@ -183,6 +238,7 @@ void OcpInstance::begin(const double* x0, const double* lower, const double* upp
   damping_ = options.regularization;
   stepped_ = false;
   filter_.clear();
+  request_ = OcpRequest::kDerivatives;
   std::copy(x0, x0 + p_.nxr, X.begin());
   const int N = p_.dims.N, nu = p_.dims.nu, m = p_.rows();
   for (int i = 0; i < p_.nb; ++i)   // controls begin within their bounds, which are never priced
@@ -315,18 +371,14 @@ OcpRequest OcpInstance::tried() {
 OcpStats OcpInstance::solve(const double* x0, const double* params, const double* lower, const double* upper,
                             const OcpOptions& options) {
   begin(x0, lower, upper, options);
-  for (OcpRequest request = OcpRequest::kDerivatives; request != OcpRequest::kDone;) {
-    if (request == OcpRequest::kDerivatives) {
+  while (request_ != OcpRequest::kDone) {
+    if (request_ == OcpRequest::kDerivatives) {
       evaluate(params);
-      request = linearized();
-      continue;
+      request_ = linearized();
+    } else {
+      evaluate_values(params);
+      request_ = tried();
     }
-    InputSegment s[6];
-    segments(X_trial_.data(), U_trial_.data(), params, s);
-    const int N = p_.dims.N;
-    p_.stage_value.evaluate(s, 6, 0, N, trial_record_.get(), p_.value.stride, work_.get());
-    p_.terminal_value.evaluate(s, 6, N, 1, trial_record_.get(), p_.value.stride, work_.get());
-    request = tried();
   }
   return stats;
 }
@@ -343,18 +395,20 @@ void OcpInstance::rollout(const double* x0, const double* params) {
   }
 }
 
-void OcpInstance::shift(const double* params) {
+void OcpInstance::shift(const double* params, const double* last) {
   const int N = p_.dims.N, nu = p_.dims.nu, nxr = p_.nxr, mp = qp_->mp;
-  if (N < 2) return;
   std::copy(X.begin() + nxr, X.end(), X.begin());
   std::copy(U.begin() + nu, U.end(), U.begin());
-  // The last control moves the last state on.
-  std::vector<double> last(X.end() - 2 * nxr, X.end() - nxr);
-  InputSegment s[6];
-  segments(last.data(), U.data() + (N - 1) * nu, params + size_t(N - 1) * p_.np, s);
-  std::fill(X.end() - nxr, X.end(), 0.0);
-  p_.step.write_fixed(X.data() + size_t(N) * nxr, nxr, 1);
-  p_.step.evaluate(s, 6, 0, 1, X.data() + size_t(N) * nxr, nxr, work_.get());
+  if (last) {
+    std::copy(last, last + nxr, X.end() - nxr);
+  } else {
+    std::vector<double> before(X.end() - 2 * nxr, X.end() - nxr);
+    InputSegment s[6];
+    segments(before.data(), U.data() + (N - 1) * nu, params + size_t(N - 1) * p_.np, s);
+    std::fill(X.end() - nxr, X.end(), 0.0);
+    p_.step.write_fixed(X.data() + size_t(N) * nxr, nxr, 1);
+    p_.step.evaluate(s, 6, 0, 1, X.data() + size_t(N) * nxr, nxr, work_.get());
+  }
   if (!warm_) return;
   // Multipliers of the first and last stages belong to other rows than those between: they are kept.
   for (int k = 0; k + 2 <= N - 1; ++k)

@@ -68,19 +68,20 @@ class OcpInstance {
   // From the present guess; params (N + 1, np), lower and upper (N + 1, rows).
   OcpStats solve(const double* x0, const double* params, const double* lower, const double* upper,
                  const OcpOptions& options);
-  // The same with the evaluations from outside: after begin() derivatives are needed; their record is written to
-  // record(), linearized() tells what is needed next; values go to trial_record(), then tried(). The bounds must
-  // outlive the iteration.
+  // The same with evaluations from outside, of everything or of the dynamics alone: begin(), then each record
+  // (N + 1, full.stride) that is evaluated at wanted_X(), wanted_U() goes to advance(), until that returns kDone. Of the
+  // dynamics alone a record has c and M, and their part of H where the Hessian is exact; the tapes add the rest. The
+  // bounds must outlive the iteration.
   void begin(const double* x0, const double* lower, const double* upper, const OcpOptions& options);
-  OcpRequest linearized();
-  OcpRequest tried();
+  OcpRequest advance(const double* given, const double* params, bool dynamics_alone);
+  const std::vector<double>& wanted_X() const { return request_ == OcpRequest::kValues ? X_trial_ : X; }
+  const std::vector<double>& wanted_U() const { return request_ == OcpRequest::kValues ? U_trial_ : U; }
+  bool done() const { return request_ == OcpRequest::kDone; }
   void evaluate(const double* params);   // by the tapes, at X, U
-  double* record() { return record_.get(); }
-  double* trial_record() { return trial_record_.get(); }
-  const std::vector<double>& X_trial() const { return X_trial_; }
-  const std::vector<double>& U_trial() const { return U_trial_; }
-  // The guess one step later: everything moves forward, the last control is repeated.
-  void shift(const double* params);
+  const double* record() const { return record_.get(); }
+  // The guess one step later: everything moves forward, the last control is repeated. It leads to the state `last`, or
+  // where that is null, to what the tape of the dynamics says.
+  void shift(const double* params, const double* last);
   // States by applying the controls of the guess from x0.
   void rollout(const double* x0, const double* params);
   void forget_multipliers() { warm_ = false; }
@@ -102,6 +103,11 @@ class OcpInstance {
   void segments(const double* X, const double* U, const double* params, InputSegment* s) const;
   void bounds();
   double adjoint(bool of_program);
+  void evaluate_values(const double* params);   // by the tapes, at the trial
+  void take(const double* given, const double* params, bool dynamics_alone);
+  void take_values(const double* given, const double* params, bool dynamics_alone);
+  OcpRequest linearized();
+  OcpRequest tried();
   OcpRequest direction();
   OcpRequest accept();
   OcpRequest finish(OcpStatus status);
@@ -119,6 +125,7 @@ class OcpInstance {
   bool warm_ = false;
 
   // Of the iteration in progress.
+  OcpRequest request_ = OcpRequest::kDone;
   Clock::time_point began_;
   OcpOptions options_;
   const double *lower_ = nullptr, *upper_ = nullptr;

@@ -7,6 +7,8 @@
 #include <torch/custom_class.h>
 #include <torch/library.h>
 
+#include <algorithm>
+
 #include "control/ocp.h"
 #include "control/unpack_tape.h"
 
@@ -58,30 +60,37 @@ class Ocp : public torch::CustomClassHolder {
     check(upper, {B, N + 1, m}, "upper");
     const OcpOptions o = unpack_options(options);
     grow(B);
-    const auto like = x0.options();
-    at::Tensor X = at::empty({B, N + 1, p_.nxr}, like), U = at::empty({B, N, p_.dims.nu}, like);
-    at::Tensor costates = at::empty({B, N + 1, p_.dims.nx}, like), multipliers = at::empty({B, N + 1, 2, m}, like);
-    at::Tensor stats = at::empty({B, 11}, like);
     const double *x0_data = x0.const_data_ptr<double>(), *p_data = params.const_data_ptr<double>();
     const double *lo = lower.const_data_ptr<double>(), *hi = upper.const_data_ptr<double>();
-    double *X_out = X.mutable_data_ptr<double>(), *U_out = U.mutable_data_ptr<double>();
-    double *c_out = costates.mutable_data_ptr<double>(), *m_out = multipliers.mutable_data_ptr<double>();
-    double* s_out = stats.mutable_data_ptr<double>();
     at::parallel_for(0, B, 1, [&](int64_t first, int64_t last) {
       for (int64_t b = first; b < last; ++b) {
         OcpInstance& instance = *instances_[b];
         const double *p = p_data + b * (N + 1) * p_.np, *x = x0_data + b * p_.nxr;
-        if (start == 1) instance.shift(p);
+        if (start == 1) instance.shift(p, nullptr);
         if (start >= 2) instance.forget_multipliers();
         if (start == 2) instance.rollout(x, p);
-        const OcpStats r = instance.solve(x, p, lo + b * (N + 1) * m, hi + b * (N + 1) * m, o);
-        std::copy(instance.X.begin(), instance.X.end(), X_out + b * (N + 1) * p_.nxr);
-        std::copy(instance.U.begin(), instance.U.end(), U_out + b * N * p_.dims.nu);
-        std::copy(instance.costates().begin(), instance.costates().end(), c_out + b * (N + 1) * p_.dims.nx);
-        instance.multipliers(m_out + b * (N + 1) * 2 * m);
-        write(r, s_out + b * 11);
+        instance.solve(x, p, lo + b * (N + 1) * m, hi + b * (N + 1) * m, o);
       }
     });
+    return results(B);
+  }
+
+  // Of the first B problems: states, controls, costates, multipliers, stats (B, 11).
+  std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> results(int64_t B) {
+    const int64_t N = p_.dims.N, m = p_.rows();
+    grow(B);
+    const auto like = at::TensorOptions().dtype(at::kDouble);
+    at::Tensor X = at::empty({B, N + 1, p_.nxr}, like), U = at::empty({B, N, p_.dims.nu}, like);
+    at::Tensor costates = at::empty({B, N + 1, p_.dims.nx}, like), multipliers = at::empty({B, N + 1, 2, m}, like);
+    at::Tensor stats = at::empty({B, 11}, like);
+    for (int64_t b = 0; b < B; ++b) {
+      const OcpInstance& i = *instances_[b];
+      std::copy(i.X.begin(), i.X.end(), X.mutable_data_ptr<double>() + b * X.stride(0));
+      std::copy(i.U.begin(), i.U.end(), U.mutable_data_ptr<double>() + b * U.stride(0));
+      std::copy(i.costates().begin(), i.costates().end(), costates.mutable_data_ptr<double>() + b * costates.stride(0));
+      i.multipliers(multipliers.mutable_data_ptr<double>() + b * multipliers.stride(0));
+      write(i.stats, stats.mutable_data_ptr<double>() + b * 11);
+    }
     return {X, U, costates, multipliers, stats};
   }
 
@@ -97,45 +106,68 @@ class Ocp : public torch::CustomClassHolder {
     }
   }
 
-  // One problem whose functions are evaluated outside; arguments as of solve(). Then alternately: trajectory(), and
-  // advance() with the records of it. advance() returns 0 where derivatives are needed at trajectory(false), 1 for values
-  // at trajectory(true), 2 at the end.
-  void begin(const at::Tensor& x0, const at::Tensor& lower, const at::Tensor& upper, bool keep,
-             const std::vector<double>& options) {
-    const int64_t N = p_.dims.N, m = p_.rows();
-    check(x0, {p_.nxr}, "x0");
-    check(lower, {N + 1, m}, "lower");
-    check(upper, {N + 1, m}, "upper");
-    grow(1);
-    lower_ = lower;
-    upper_ = upper;
-    if (!keep) instances_[0]->forget_multipliers();
-    instances_[0]->begin(x0.const_data_ptr<double>(), lower_.const_data_ptr<double>(), upper_.const_data_ptr<double>(),
-                         unpack_options(options));
+  // Problems whose functions, or dynamics alone, are evaluated outside; arguments as of solve(). `last` (B, nxr) is where
+  // a shifted guess ends. Then alternately wanted(), and advance() with the records of it, until advance() returns 0.
+  void begin(const at::Tensor& x0, const at::Tensor& params, const at::Tensor& lower, const at::Tensor& upper,
+             int64_t start, const at::Tensor& last, const std::vector<double>& options, bool dynamics_alone) {
+    const int64_t B = x0.size(0), N = p_.dims.N, m = p_.rows();
+    check(x0, {B, p_.nxr}, "x0");
+    check(params, {B, N + 1, p_.np}, "params");
+    check(lower, {B, N + 1, m}, "lower");
+    check(upper, {B, N + 1, m}, "upper");
+    if (start == 1) check(last, {B, p_.nxr}, "last");
+    grow(B);
+    outside_ = {params, lower, upper, dynamics_alone, {}};
+    for (int64_t b = 0; b < B; ++b) {
+      OcpInstance& i = *instances_[b];
+      if (start == 1) i.shift(nullptr, last.const_data_ptr<double>() + b * p_.nxr);
+      if (start >= 2) i.forget_multipliers();
+      i.begin(x0.const_data_ptr<double>() + b * p_.nxr, lower.const_data_ptr<double>() + b * lower.stride(0),
+              upper.const_data_ptr<double>() + b * upper.stride(0), unpack_options(options));
+      outside_.active.push_back(b);
+    }
   }
 
-  std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> trajectory(bool trial) {
-    grow(1);
-    const OcpInstance& i = *instances_[0];
+  // Of the A problems that are not done: their numbers (A), and what to evaluate at: states, controls, costates, and
+  // the net multipliers (A, N + 1, nd) of the general rows.
+  std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> wanted() {
+    const int64_t A = outside_.active.size(), N = p_.dims.N, m = p_.rows(), nd = p_.nd;
     const auto like = at::TensorOptions().dtype(at::kDouble);
-    const int64_t N = p_.dims.N;
-    at::Tensor X = at::empty({N + 1, p_.nxr}, like), U = at::empty({N, p_.dims.nu}, like);
-    at::Tensor costates = at::empty({N + 1, p_.dims.nx}, like), net = at::empty({N + 1, 2, p_.rows()}, like);
-    const auto &Xs = trial ? i.X_trial() : i.X, &Us = trial ? i.U_trial() : i.U;
-    std::copy(Xs.begin(), Xs.end(), X.mutable_data_ptr<double>());
-    std::copy(Us.begin(), Us.end(), U.mutable_data_ptr<double>());
-    std::copy(i.costates().begin(), i.costates().end(), costates.mutable_data_ptr<double>());
-    i.multipliers(net.mutable_data_ptr<double>());
-    return {X, U, costates, net};
+    at::Tensor number = at::empty({A}, at::TensorOptions().dtype(at::kLong));
+    at::Tensor X = at::empty({A, N + 1, p_.nxr}, like), U = at::empty({A, N, p_.dims.nu}, like);
+    at::Tensor costates = at::empty({A, N + 1, p_.dims.nx}, like), net = at::empty({A, N + 1, nd}, like);
+    std::vector<double> both(2 * (N + 1) * m);
+    for (int64_t a = 0; a < A; ++a) {
+      const OcpInstance& i = *instances_[outside_.active[a]];
+      number.mutable_data_ptr<int64_t>()[a] = outside_.active[a];
+      std::copy(i.wanted_X().begin(), i.wanted_X().end(), X.mutable_data_ptr<double>() + a * X.stride(0));
+      std::copy(i.wanted_U().begin(), i.wanted_U().end(), U.mutable_data_ptr<double>() + a * U.stride(0));
+      std::copy(i.costates().begin(), i.costates().end(), costates.mutable_data_ptr<double>() + a * costates.stride(0));
+      i.multipliers(both.data());
+      double* out = net.mutable_data_ptr<double>() + a * net.stride(0);
+      for (int64_t k = 0; k <= N; ++k)
+        for (int64_t r = 0; r < nd; ++r)
+          *out++ = both[(2 * k + 1) * m + p_.nb + r] - both[2 * k * m + p_.nb + r];
+    }
+    return {number, X, U, costates, net};
   }
 
-  int64_t advance(const at::Tensor& record, bool values) {
-    OcpInstance& i = *instances_.at(0);
-    const int64_t stride = values ? p_.value.stride : p_.full.stride;
-    check(record, {p_.dims.N + 1, stride}, "record");
-    const double* data = record.const_data_ptr<double>();
-    std::copy(data, data + record.numel(), values ? i.trial_record() : i.record());
-    return int64_t(values ? i.tried() : i.linearized());
+  // Records (A, N + 1, stride) of what was wanted; how many problems are not done.
+  int64_t advance(const at::Tensor& records) {
+    const int64_t A = outside_.active.size(), N = p_.dims.N;
+    check(records, {A, N + 1, p_.full.stride}, "records");
+    at::parallel_for(0, A, 1, [&](int64_t first, int64_t last) {
+      for (int64_t a = first; a < last; ++a) {
+        const int64_t b = outside_.active[a];
+        instances_[b]->advance(records.const_data_ptr<double>() + a * records.stride(0),
+                               outside_.params.const_data_ptr<double>() + b * outside_.params.stride(0),
+                               outside_.dynamics_alone);
+      }
+    });
+    auto& active = outside_.active;
+    active.erase(std::remove_if(active.begin(), active.end(), [&](int64_t b) { return instances_[b]->done(); }),
+                 active.end());
+    return int64_t(active.size());
   }
 
   // Records (N + 1, stride) of the tapes at X, U with parameters (N + 1, np), costates (N + 1, nx), zero multipliers.
@@ -152,12 +184,6 @@ class Ocp : public torch::CustomClassHolder {
     instance.evaluate(params.const_data_ptr<double>());
     at::Tensor result = at::empty({N + 1, p_.full.stride}, X.options());
     std::copy_n(instance.record(), result.numel(), result.mutable_data_ptr<double>());
-    return result;
-  }
-
-  at::Tensor stats() {
-    at::Tensor result = at::empty({11}, at::TensorOptions().dtype(at::kDouble));
-    write(instances_.at(0)->stats, result.mutable_data_ptr<double>());
     return result;
   }
 
@@ -193,7 +219,11 @@ class Ocp : public torch::CustomClassHolder {
   }
 
   OcpProgram p_;
-  at::Tensor lower_, upper_;   // of the iteration that begin() began
+  struct {   // of the iteration that begin() began
+    at::Tensor params, lower, upper;
+    bool dynamics_alone = false;
+    std::vector<int64_t> active;
+  } outside_;
   std::vector<std::unique_ptr<OcpInstance>> instances_;
 };
 
@@ -207,10 +237,10 @@ TORCH_LIBRARY_FRAGMENT(pypose, m) {
       .def("solve", &Ocp::solve)
       .def("set_guess", &Ocp::set_guess)
       .def("begin", &Ocp::begin)
-      .def("trajectory", &Ocp::trajectory)
+      .def("wanted", &Ocp::wanted)
       .def("advance", &Ocp::advance)
-      .def("record", &Ocp::record)
-      .def("stats", &Ocp::stats);
+      .def("results", &Ocp::results)
+      .def("record", &Ocp::record);
 }
 
 }  // namespace pypose
