@@ -50,9 +50,8 @@ class IncrementalGraph:
             raise RuntimeError(f'incremental graphs need the native kernels: {native.status}')
         self.groups = dict(groups)
         self.config = config or IncrementalConfig()
-        self._handle = torch.ops.pypose.incremental_create()
-        self._set = {name: torch.ops.pypose.incremental_add_set(self._handle, _manifold(name, group), group.storage,
-                                                                group.dof, *_rotation(group))
+        self._handle = torch.classes.pypose.IncrementalGraph()
+        self._set = {name: self._handle.add_set(_manifold(name, group), group.storage, group.dof, *_rotation(group))
                      for name, group in self.groups.items()}
         self._count = dict.fromkeys(self.groups, 0)
         self._held: dict[str, list[int]] = {name: [] for name in self.groups}
@@ -96,20 +95,20 @@ class IncrementalGraph:
         start = time.perf_counter()
         handle, thresholds = self._handle, (self.config.relinearize_threshold, self.config.wildfire_threshold)
         external: dict[int, tuple[Factors, int]] = {}
-        gone = torch.as_tensor(remove, dtype=torch.int64).reshape(-1)
+        gone = torch.as_tensor(remove, dtype=torch.int64).reshape(-1) if len(remove) else EMPTY
         try:
             grown = self._stage_variables(new_values or {}, held or {})
             ids = tuple(self._stage_factors(factors, external) for factors in new_factors)
-            if len(gone):
+            if gone.numel():
                 with _mistakes():
-                    torch.ops.pypose.incremental_remove(handle, gone)
-            waiting, numbers, cost = torch.ops.pypose.incremental_update(handle, *thresholds)
-            if len(waiting):
+                    handle.remove(gone)
+            waiting, numbers, cost = handle.update(*thresholds)
+            if waiting.numel():
                 for some, r, J in self._whitened(waiting.tolist(), self._external | external, estimate=False):
-                    torch.ops.pypose.incremental_assemble(handle, some, r, J)
-                _, numbers, cost = torch.ops.pypose.incremental_finish(handle, *thresholds)
+                    handle.assemble(some, r, J)
+                _, numbers, cost = handle.finish(*thresholds)
         except BaseException:
-            torch.ops.pypose.incremental_abandon(handle)
+            handle.abandon()
             raise
         outcome, set_, index, affected, relinearized, linearized, solved, new_cliques, cliques = numbers
         status, detail = _STATUS[outcome], ''
@@ -119,7 +118,7 @@ class IncrementalGraph:
             self._external |= external
             for id_ in gone.tolist():
                 self._external.pop(id_, None)
-            self._factor_count += sum(map(len, ids)) - len(gone)
+            self._factor_count += sum(some.numel() for some in ids) - gone.numel()
         else:
             ids, detail = (), f'{list(self.groups)[set_]}[{index}]'
         return IncrementalUpdate(status, ids, IncrementalStats(
@@ -132,16 +131,16 @@ class IncrementalGraph:
         staged = {}
         for name, values in new_values.items():
             group = self._group(name)
-            values = torch.as_tensor(values).as_subclass(Tensor).detach().to(torch.float64)
+            if type(values) is not Tensor or values.requires_grad or values.dtype != torch.float64:
+                values = torch.as_tensor(values).as_subclass(Tensor).detach().to(torch.float64)
             if values.dim() != 2 or values.shape[1] != group.storage:
                 raise ValueError(f'{name!r} needs values of shape (n, {group.storage}), got {tuple(values.shape)}')
             some = held.get(name, ())
             some = some.tolist() if isinstance(some, Tensor) else [int(k) for k in some]
-            first, end = self._count[name], self._count[name] + len(values)
+            first, end = self._count[name], self._count[name] + values.shape[0]
             if some and not first <= min(some) <= max(some) < end:
                 raise ValueError(f'only new variables can be held, {name}[{first}:{end}]; got {some}')
-            bad = torch.ops.pypose.incremental_add_variables(self._handle, self._set[name], values,
-                                                             [k - first for k in some])
+            bad = self._handle.add_variables(self._set[name], values, [k - first for k in some])
             if bad >= 0:
                 raise ValueError(f'{name}[{first + bad}] is not finite, or has a rotation of norm 0')
             staged[name] = end, some
@@ -162,8 +161,8 @@ class IncrementalGraph:
                                                                                    EMPTY.view(0, 0, 0))
         weight = EMPTY if factors.weight is None else factors.weight
         with _mistakes():
-            first = torch.ops.pypose.incremental_add_factors(
-                self._handle, model, [self._set[name] for name in factors.variables], factors.index, *data, weight,
+            first = self._handle.add_factors(
+                model, [self._set[name] for name in factors.variables], factors.index, *data, weight,
                 factors.kernel.value, factors.width, factors.absolute)
         if model == _EXTERNAL:
             external.update((first + row, (factors, row)) for row in range(len(factors)))
@@ -180,8 +179,8 @@ class IncrementalGraph:
             rows.append(row)
         for factors, some, rows in batches.values():
             part = factors.select(torch.tensor(rows))
-            x = [torch.ops.pypose.incremental_values(self._handle, self._set[name], part.index[:, k].contiguous(),
-                                                     estimate) for k, name in enumerate(part.variables)]
+            x = [self._handle.values(self._set[name], part.index[:, k].contiguous(), estimate)
+                 for k, name in enumerate(part.variables)]
             r, J = part.whitened(x, jacobian=True)
             yield torch.tensor(some), r, J
 
@@ -198,13 +197,13 @@ class IncrementalGraph:
     def values(self, name: str) -> Tensor:
         """(N, storage) present estimate of all variables of a set."""
         self._group(name)
-        return torch.ops.pypose.incremental_values(self._handle, self._set[name], None, True)
+        return self._handle.values(self._set[name], None, True)
 
     def value(self, name: str, index: int) -> Tensor:
         """(storage,) present estimate of one variable; its cost does not depend on the size of the graph."""
         self._group(name)
         with _mistakes():
-            return torch.ops.pypose.incremental_values(self._handle, self._set[name], torch.tensor([index]), True)[0]
+            return self._handle.value(self._set[name], index)
 
     def covariance(self, name: str, index: int) -> Tensor:
         """(dof, dof) marginal covariance of one variable in its tangent, at the linearization points; zero where it is
@@ -217,8 +216,7 @@ class IncrementalGraph:
             self._group(name)
         free = [(name, k) for name, k in variables if k not in self._held[name]]
         with _mistakes():
-            inner = torch.ops.pypose.incremental_covariance(
-                self._handle, [self._set[name] for name, _ in free], [k for _, k in free])
+            inner = self._handle.covariance([self._set[name] for name, _ in free], [k for _, k in free])
         if len(free) == len(variables):
             return inner
         dofs = [self.groups[name].dof for name, _ in variables]
@@ -252,8 +250,7 @@ class IncrementalGraph:
 
     def _add_alike(self, graph: FactorGraph, name: str, model: int, kind: type[Prior] | type[Between]) -> None:
         """The factors that are linearized natively, a batch for each robust kernel."""
-        index, measured, information, weight, kernel, width = torch.ops.pypose.incremental_factors(
-            self._handle, model, self._set[name])
+        index, measured, information, weight, kernel, width = self._handle.factors(model, self._set[name])
         forms = torch.stack([kernel.to(torch.float64), width], 1)
         for form in forms.unique(dim=0):
             rows = (forms == form).all(1)
@@ -268,7 +265,7 @@ class IncrementalGraph:
         """
         result = self.factor_graph().optimize(solver)
         for name, values in result.value.items():
-            torch.ops.pypose.incremental_move(self._handle, self._set[name], values)
+            self._handle.move(self._set[name], values)
         done = self.update()
         if not done.status.ok:
             raise RuntimeError(str(done))

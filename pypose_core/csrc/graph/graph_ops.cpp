@@ -218,6 +218,27 @@ int64_t graph_first_indefinite(const at::Tensor& matrices) {
   return -1;
 }
 
+// The first row of x (M, ...) that has an infinity or a NaN, or -1.
+int64_t graph_first_not_finite(const at::Tensor& x) {
+  check(x, at::kDouble, x.sizes(), "rows");
+  const int64_t M = x.size(0), width = M ? x.numel() / M : 0;
+  const double* p = x.const_data_ptr<double>();
+  for (int64_t k = 0; k < x.numel(); ++k)
+    if (!std::isfinite(p[k])) return k / width;
+  return -1;
+}
+
+// The first factor of index (M, V) whose positions a and b are the same variable, or -1.
+int64_t graph_first_loop(const at::Tensor& index, int64_t a, int64_t b) {
+  const int64_t M = index.size(0), V = index.size(1);
+  check(index, at::kLong, {M, V}, "index");
+  TORCH_CHECK(0 <= a && a < V && 0 <= b && b < V, "no positions ", a, " and ", b, " of ", V);
+  const int64_t* p = index.const_data_ptr<int64_t>();
+  for (int64_t f = 0; f < M; ++f, p += V)
+    if (p[a] == p[b]) return f;
+  return -1;
+}
+
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(pypose, m) {
@@ -230,6 +251,8 @@ TORCH_LIBRARY_FRAGMENT(pypose, m) {
   m.def("graph_chordal(Tensor X, Tensor held, Tensor index, Tensor Z, Tensor information) -> Tensor");
   m.def("graph_components(int nodes, Tensor edges) -> Tensor");
   m.def("graph_first_indefinite(Tensor matrices) -> int");
+  m.def("graph_first_not_finite(Tensor x) -> int");
+  m.def("graph_first_loop(Tensor index, int a, int b) -> int");
 }
 
 TORCH_LIBRARY_IMPL(pypose, CPU, m) {
@@ -240,6 +263,8 @@ TORCH_LIBRARY_IMPL(pypose, CPU, m) {
   m.impl("graph_chordal", graph_chordal);
   m.impl("graph_components", graph_components);
   m.impl("graph_first_indefinite", graph_first_indefinite);
+  m.impl("graph_first_not_finite", graph_first_not_finite);
+  m.impl("graph_first_loop", graph_first_loop);
 }
 
 }  // namespace pypose

@@ -65,12 +65,12 @@ class Factors(ABC):
         for b, name in enumerate(self.variables):
             for a in range(b):
                 if self.variables[a] == name:
-                    loops = self.index[:, a] == self.index[:, b]
-                    if bool(loops.any()):
-                        raise ValueError(f'factor {int(loops.nonzero()[0])} connects a variable with itself')
+                    loop = torch.ops.pypose.graph_first_loop(self.index, a, b)
+                    if loop >= 0:
+                        raise ValueError(f'factor {loop} connects a variable with itself')
 
     def __len__(self) -> int:
-        return len(self.index)
+        return self.index.shape[0]
 
     @property
     def absolute(self) -> bool:
@@ -84,9 +84,9 @@ class Factors(ABC):
         self.data = {name: real(x, (len(self), *shapes[name]), name) if name in shapes else x
                      for name, x in self.data.items()}
         for name in shapes:
-            bad = (~self.data[name].isfinite()).flatten(1).any(1)
-            if bool(bad.any()):
-                raise ValueError(f'{name} {int(bad.nonzero()[0])} is not finite')
+            bad = torch.ops.pypose.graph_first_not_finite(self.data[name])
+            if bad >= 0:
+                raise ValueError(f'{name} {bad} is not finite')
         information, root = self._given
         if root is not None:
             self._root = real(root, (len(self), size, size), 'sqrt_information')
@@ -217,6 +217,8 @@ class Measured(Factors):
 
 def real(x: Tensor, shape: tuple[int, ...], name: str) -> Tensor:
     """x as float64 of this shape."""
+    if type(x) is Tensor and x.dtype == torch.float64 and x.shape == shape and x.is_contiguous():
+        return x.detach()       # an incremental graph asks for this in every update
     x = torch.as_tensor(x).as_subclass(Tensor).detach().to(torch.float64)
     try:
         return x.expand(shape).contiguous()

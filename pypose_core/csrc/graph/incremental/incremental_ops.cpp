@@ -1,5 +1,6 @@
-// torch.ops.pypose.incremental_*: the graph is an object that the operators hand to Python and back. torch releases
-// the GIL around operators that are called through torch.ops; a mutex lets other threads read between updates.
+// torch.classes.pypose.IncrementalGraph: the graph as an object with methods, whose calls cost microseconds (an operator
+// that takes such an object costs 20). torch releases the GIL around them; a mutex lets other threads read between
+// updates.
 
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
@@ -57,9 +58,7 @@ at::Tensor rows(const std::vector<double>& values, at::IntArrayRef shape) {
   return out;
 }
 
-GraphPtr incremental_create() { return c10::make_intrusive<GraphObject>(); }
-
-int64_t incremental_add_set(const GraphPtr& self, int64_t manifold, int64_t storage, int64_t dof, int64_t rotation,
+int64_t add_set(const GraphPtr& self, int64_t manifold, int64_t storage, int64_t dof, int64_t rotation,
                             int64_t rotation_end) {
   const Lock lock(self->mutex);
   TORCH_CHECK(0 <= manifold && manifold <= int64_t(Manifold::kEuclidean) && storage > 0 && dof > 0 && 0 <= rotation &&
@@ -68,7 +67,7 @@ int64_t incremental_add_set(const GraphPtr& self, int64_t manifold, int64_t stor
 }
 
 // Rotations are normalised. Returns the row that is not finite or has no rotation, or -1.
-int64_t incremental_add_variables(const GraphPtr& self, int64_t set_, const at::Tensor& values_, at::IntArrayRef held) {
+int64_t add_variables(const GraphPtr& self, int64_t set_, const at::Tensor& values_, at::IntArrayRef held) {
   const Lock lock(self->mutex);
   const Set& set = checked_set(self->graph, set_);
   const int64_t M = values_.size(0), S = set.storage;
@@ -92,7 +91,7 @@ int64_t incremental_add_variables(const GraphPtr& self, int64_t set_, const at::
 }
 
 // Returns the id of the first; those of the others follow.
-int64_t incremental_add_factors(const GraphPtr& self, int64_t model_, at::IntArrayRef sets, const at::Tensor& index_,
+int64_t add_factors(const GraphPtr& self, int64_t model_, at::IntArrayRef sets, const at::Tensor& index_,
                                 const at::Tensor& measured_, const at::Tensor& information_, const at::Tensor& weight_,
                                 int64_t kernel, double width, bool absolute) {
   const Lock lock(self->mutex);
@@ -130,7 +129,7 @@ int64_t incremental_add_factors(const GraphPtr& self, int64_t model_, at::IntArr
   return first;
 }
 
-void incremental_remove(const GraphPtr& self, const at::Tensor& ids_) {
+void remove(const GraphPtr& self, const at::Tensor& ids_) {
   const Lock lock(self->mutex);
   const at::Tensor ids = checked(ids_, at::kLong, {ids_.numel()}, "ids");
   for (int64_t k = 0; k < ids.numel(); ++k) {
@@ -142,7 +141,7 @@ void incremental_remove(const GraphPtr& self, const at::Tensor& ids_) {
 }
 
 // Linearization points for all variables of a set.
-void incremental_move(const GraphPtr& self, int64_t set_, const at::Tensor& values_) {
+void move(const GraphPtr& self, int64_t set_, const at::Tensor& values_) {
   const Lock lock(self->mutex);
   const Set& set = checked_set(self->graph, set_);
   const at::Tensor values = checked(values_, at::kDouble, {int64_t(set.variables.size()), set.storage}, "values");
@@ -159,27 +158,27 @@ Report finish(IncrementalGraph& graph, double threshold, double wildfire) {
                           u.cliques, tree.cliques()}, tree.cost()};
 }
 
-// (factors that wait for incremental_assemble, numbers of the update, cost of the linearized factors); while factors
-// wait the numbers are empty, and incremental_finish has to follow.
-Report incremental_update(const GraphPtr& self, double threshold, double wildfire) {
+// (factors that wait for assemble, numbers of the update, cost of the linearized factors); while factors
+// wait the numbers are empty, and finish_update has to follow.
+Report update(const GraphPtr& self, double threshold, double wildfire) {
   const Lock lock(self->mutex);
   const std::vector<int> external = self->graph.begin(threshold);
   if (!external.empty()) return {to_tensor(external), {}, 0};
   return finish(self->graph, threshold, wildfire);
 }
 
-Report incremental_finish(const GraphPtr& self, double threshold, double wildfire) {
+Report finish_update(const GraphPtr& self, double threshold, double wildfire) {
   const Lock lock(self->mutex);
   return finish(self->graph, threshold, wildfire);
 }
 
-void incremental_abandon(const GraphPtr& self) {
+void abandon(const GraphPtr& self) {
   const Lock lock(self->mutex);
   self->graph.abandon();
 }
 
 // Whitened residuals (M, e) and Jacobians (M, e, D) of factors at the linearization points.
-void incremental_assemble(const GraphPtr& self, const at::Tensor& ids_, const at::Tensor& r_, const at::Tensor& J_) {
+void assemble_external(const GraphPtr& self, const at::Tensor& ids_, const at::Tensor& r_, const at::Tensor& J_) {
   const Lock lock(self->mutex);
   const int64_t M = ids_.numel(), e = r_.size(1);
   const at::Tensor ids = checked(ids_, at::kLong, {M}, "ids"), r = checked(r_, at::kDouble, {M, e}, "r");
@@ -199,8 +198,7 @@ int64_t committed(const IncrementalGraph& graph, const Set& set) {
 }
 
 // (M, storage) of variables of a set, of all where `index` is None; at the estimate, or where factors are linearized.
-at::Tensor incremental_values(const GraphPtr& self, int64_t set_, const std::optional<at::Tensor>& index_,
-                              bool estimate) {
+at::Tensor values(const GraphPtr& self, int64_t set_, const std::optional<at::Tensor>& index_, bool estimate) {
   const Lock lock(self->mutex);
   const IncrementalGraph& graph = self->graph;
   const Set& set = checked_set(graph, set_);
@@ -219,8 +217,19 @@ at::Tensor incremental_values(const GraphPtr& self, int64_t set_, const std::opt
   return out;
 }
 
+// (storage,) of one variable at the estimate.
+at::Tensor value(const GraphPtr& self, int64_t set_, int64_t index) {
+  const Lock lock(self->mutex);
+  const Set& set = checked_set(self->graph, set_);
+  const int64_t count = committed(self->graph, set);
+  TORCH_CHECK(0 <= index && index < count, "there is no variable ", index, " among ", count);
+  at::Tensor out = at::empty({set.storage}, at::kDouble);
+  self->graph.estimate(set.variables[index], out.mutable_data_ptr<double>());
+  return out;
+}
+
 // Joint covariance of variables given by set and index; held ones have no rows.
-at::Tensor incremental_covariance(const GraphPtr& self, at::IntArrayRef sets, at::IntArrayRef index) {
+at::Tensor covariance(const GraphPtr& self, at::IntArrayRef sets, at::IntArrayRef index) {
   const Lock lock(self->mutex);
   std::vector<int> variables;
   int64_t D = 0;
@@ -233,7 +242,7 @@ at::Tensor incremental_covariance(const GraphPtr& self, at::IntArrayRef sets, at
 }
 
 // Native factors of one model on one set: (index, measured, information, weight, kernel, width).
-std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> incremental_factors(
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> native_factors(
     const GraphPtr& self, int64_t model, int64_t set_) {
   const Lock lock(self->mutex);
   const IncrementalGraph& graph = self->graph;
@@ -256,20 +265,21 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tenso
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(pypose, m) {
-  m.class_<GraphObject>("IncrementalGraph");
-  m.def("incremental_create", incremental_create);
-  m.def("incremental_add_set", incremental_add_set);
-  m.def("incremental_add_variables", incremental_add_variables);
-  m.def("incremental_add_factors", incremental_add_factors);
-  m.def("incremental_remove", incremental_remove);
-  m.def("incremental_move", incremental_move);
-  m.def("incremental_update", incremental_update);
-  m.def("incremental_finish", incremental_finish);
-  m.def("incremental_abandon", incremental_abandon);
-  m.def("incremental_assemble", incremental_assemble);
-  m.def("incremental_values", incremental_values);
-  m.def("incremental_covariance", incremental_covariance);
-  m.def("incremental_factors", incremental_factors);
+  m.class_<GraphObject>("IncrementalGraph")
+      .def(torch::init<>())
+      .def("add_set", &add_set)
+      .def("add_variables", &add_variables)
+      .def("add_factors", &add_factors)
+      .def("remove", &remove)
+      .def("move", &move)
+      .def("update", &update)
+      .def("finish", &finish_update)
+      .def("abandon", &abandon)
+      .def("assemble", &assemble_external)
+      .def("values", &values)
+      .def("value", &value)
+      .def("covariance", &covariance)
+      .def("factors", &native_factors);
 }
 
 }  // namespace pypose::incremental
