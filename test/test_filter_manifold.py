@@ -1,6 +1,7 @@
 """Filters on Lie groups: consistent, invariant, and right about their covariance."""
 import pytest
 import torch
+from filter_consistency import assert_consistent
 
 import pypose_core as pp
 from pypose_core.filter import ErrorStateEKF, InvariantImuFilter
@@ -33,7 +34,7 @@ def test_the_covariance_of_a_pose_is_that_of_its_samples(group):
 
 def test_the_error_state_filter_is_consistent_with_pose_and_landmark_measurements():
     torch.manual_seed(0)
-    B = 100
+    B = 400
     landmarks = torch.randn(6, 3, **f64) * 5
     Q, R = (s * torch.eye(6, **f64) for s in (1e-4, 1e-2))
     start = pp.randn_SE3(**f64).lview(1).expand(B, 7)
@@ -50,14 +51,15 @@ def test_the_error_state_filter_is_consistent_with_pose_and_landmark_measurement
         filter_.predict(lambda X: X @ motion, Q)
         if k % 2:
             y = truth @ pp.se3(1e-1 * torch.randn(B, 6, **f64)).Exp()
-            nis.append(filter_.update(y, lambda X: X, R, lambda Y, h: (h.Inv() @ Y).Log().tensor()) / 6)
+            nis.append(filter_.update(y, lambda X: X, R, lambda Y, h: (h.Inv() @ Y).Log().tensor()))
         else:
             y = see(truth) + 0.05 * torch.randn(B, 18, **f64)
-            nis.append(filter_.update(y, see, R_points) / 18)
+            nis.append(filter_.update(y, see, R_points))
         e = filter_.error(truth).unsqueeze(-1)
         nees.append((e.mT @ torch.linalg.solve(filter_.P, e)).flatten())
-    assert 5.7 < torch.cat(nees).mean() < 6.3
-    assert 0.96 < torch.cat(nis).mean() < 1.04
+    assert_consistent(torch.stack(nees), 6)
+    assert_consistent(torch.stack(nis[1::2]), 6)
+    assert_consistent(torch.stack(nis[0::2]), 18)
 
 
 def flight(B, seconds=4.0, dt=0.01):
@@ -120,7 +122,7 @@ def test_the_covariance_does_not_depend_on_the_estimate():
 
 @pytest.mark.parametrize('measure', ['position', 'pose'])
 def test_the_invariant_filter_is_consistent(measure):
-    B = 60
+    B = 80
     states, w, a, bias, dt = flight(B)
     sigma = torch.cat([torch.full((3,), 0.3), torch.full((3,), 0.2), torch.full((3,), 0.3), torch.full((3,), 0.02),
                        torch.full((3,), 0.1)]).double()
@@ -148,7 +150,7 @@ def test_the_invariant_filter_is_consistent(measure):
             if k >= 100:
                 e = filter_.error(truth.lview(1).expand(B, 10), bias).unsqueeze(-1)
                 nees.append((e.mT @ torch.linalg.solve(filter_.P, e)).flatten())
-    assert 14.0 < torch.cat(nees).mean() < 16.2
+    assert_consistent(torch.stack(nees), 15)
     assert (filter_.bias - bias).abs().mean() < 0.6 * sigma[9:].mean()
 
 

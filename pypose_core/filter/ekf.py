@@ -7,6 +7,9 @@ from torch import Tensor, nn
 from pypose_core.dynamics.linearize import chained_jacobians
 from pypose_core.dynamics.nonlinear import NLS
 from pypose_core.filter.kalman import kalman_step
+from pypose_core.filter.traced import TracedSteps
+
+_transform = torch._C._functorch.peek_interpreter_stack
 
 
 def _learns(model: nn.Module) -> bool:
@@ -31,6 +34,7 @@ class EKF(nn.Module):
         self.register_buffer('_R', None)
         self.set_uncertainty(Q=Q, R=R)
         self.model = model
+        self._traced = TracedSteps()
 
     def forward(self, x: Tensor, y: Tensor, u: Tensor, P: Tensor, Q: Tensor | None = None, R: Tensor | None = None,
                 t: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -47,8 +51,18 @@ class EKF(nn.Module):
             x⁺ (..., n) and P⁺ (..., n, n). The measurement is linearized, and compared, at the predicted state.
         """
         Q, R = self.Q if Q is None else Q, self.R if R is None else R
+        if isinstance(self.model, NLS) and not self._differentiates(x, y, u, P, Q, R):
+            found = self._traced.step(self.model, x, y, torch.atleast_1d(u), P, Q, R,
+                                      self.model.systime if t is None else t)
+            if found is not None:
+                return found
         prior, A, innovation, C = self.linearize(x, y, u, t)
         return kalman_step(prior, A, P, Q, C, R, innovation)
+
+    def _differentiates(self, *tensors: Tensor) -> bool:
+        """Whether the step is part of a derivative, or of another transform."""
+        return (_transform() is not None or torch.is_grad_enabled()
+                and (any(z.requires_grad for z in tensors) or _learns(self.model)))
 
     def linearize(self, x: Tensor, y: Tensor, u: Tensor, t: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """x⁻ = f(x), A = ∂f/∂x at x, the innovation y - h(x⁻), C = ∂h/∂x at x⁻."""

@@ -5,9 +5,10 @@
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
 
-#include <cmath>
 #include <tuple>
 #include <vector>
+
+#include "filter/kalman.h"
 
 namespace pypose {
 namespace {
@@ -26,66 +27,6 @@ struct Matrices {
   template <typename T>
   const T* at(int64_t b) const { return x.const_data_ptr<T>() + b * stride; }
 };
-
-// C (r x c) = X (r x d) Y, or with `transposed` X Y' where Y is (c x d).
-template <typename T>
-void product(T* C, const T* X, const T* Y, int r, int d, int c, bool transposed) {
-  for (int i = 0; i < r; ++i)
-    for (int j = 0; j < c; ++j) {
-      T s = 0;
-      for (int k = 0; k < d; ++k) s += X[i * d + k] * (transposed ? Y[j * d + k] : Y[k * c + j]);
-      C[i * c + j] = s;
-    }
-}
-
-// P- = A P A' + Q;  S = C P- C' + R;  K = P- C' S^-1;  x+ = x- + K e;  P+ = (I - K C) P- (I - K C)' + K R K'.
-// False where S is not positive definite.
-template <typename T>
-bool kalman_step_row(const T* prior, const T* A, const T* P, const T* Q, const T* C, const T* R, const T* e, int n, int m,
-                     T* work, T* x, T* out) {
-  T *M = work, *predicted = M + n * n, *PCt = predicted + n * n, *L = PCt + n * m, *K = L + m * m, *J = K + n * m;
-  product(M, A, P, n, n, n, false);
-  product(predicted, M, A, n, n, n, true);
-  for (int i = 0; i < n * n; ++i) predicted[i] += Q[i];
-  product(PCt, predicted, C, n, n, m, true);
-  product(L, C, PCt, m, n, m, false);
-  for (int i = 0; i < m * m; ++i) L[i] += R[i];
-  for (int i = 0; i < m; ++i)
-    for (int j = 0; j <= i; ++j) {
-      T s = L[i * m + j];
-      for (int k = 0; k < j; ++k) s -= L[i * m + k] * L[j * m + k];
-      if (i == j && !(s > 0)) return false;
-      L[i * m + j] = i == j ? std::sqrt(s) : s / L[j * m + j];
-    }
-  for (int r = 0; r < n; ++r) {
-    T* k = K + r * m;
-    for (int i = 0; i < m; ++i) {
-      T s = PCt[r * m + i];
-      for (int j = 0; j < i; ++j) s -= L[i * m + j] * k[j];
-      k[i] = s / L[i * m + i];
-    }
-    for (int i = m - 1; i >= 0; --i) {
-      T s = k[i];
-      for (int j = i + 1; j < m; ++j) s -= L[j * m + i] * k[j];
-      k[i] = s / L[i * m + i];
-    }
-  }
-  for (int i = 0; i < n; ++i) {
-    T s = prior[i];
-    for (int j = 0; j < m; ++j) s += K[i * m + j] * e[j];
-    x[i] = s;
-  }
-  product(J, K, C, n, m, n, false);
-  for (int i = 0; i < n * n; ++i) J[i] = (i % (n + 1) == 0 ? T(1) : T(0)) - J[i];
-  product(M, J, predicted, n, n, n, false);
-  product(out, M, J, n, n, n, true);
-  product(PCt, K, R, n, m, m, false);
-  product(M, PCt, K, n, m, n, true);
-  for (int i = 0; i < n; ++i)
-    for (int j = 0; j <= i; ++j)
-      out[i * n + j] = out[j * n + i] = (out[i * n + j] + out[j * n + i] + M[i * n + j] + M[j * n + i]) / 2;
-  return true;
-}
 
 std::tuple<Tensor, Tensor> kalman_step_meta(const Tensor& prior, const Tensor&, const Tensor&, const Tensor&,
                                             const Tensor&, const Tensor&, const Tensor&) {
@@ -110,7 +51,7 @@ std::tuple<Tensor, Tensor> kalman_step(const Tensor& prior_, const Tensor& A_, c
   const auto run = [&]<typename T>(T) {
     T *to_x = x.template mutable_data_ptr<T>(), *to_P = covariance.template mutable_data_ptr<T>();
     at::parallel_for(0, B, 64, [&](int64_t begin, int64_t end) {
-      std::vector<T> work(3 * n * n + 2 * n * m + m * m);
+      std::vector<T> work(kalman_workspace(static_cast<int>(n), static_cast<int>(m)));
       for (int64_t b = begin; b < end; ++b)
         TORCH_CHECK_VALUE(
             kalman_step_row(prior.const_data_ptr<T>() + b * n, A.at<T>(b), P.at<T>(b), Q.at<T>(b), C.at<T>(b), R.at<T>(b),
