@@ -67,7 +67,7 @@ class Imu(Factors):
         r, q, v, p = self._terms(*x, data)
         delta = Preintegrated.from_row(data['preintegrated'])
         B, t = delta.bias_jacobian, delta.dt[:, None, None]
-        Ji, Jj = r.new_zeros(2, len(r), 15, 15)
+        Ji, Jj = r.new_zeros(len(r), 15, 15), r.new_zeros(len(r), 15, 15)
         Ri_T, eye = so3.matrix(x[0][:, 3:7]).mT, torch.eye(6, dtype=r.dtype)
         inverse = so3.jr_inv(r[:, :3])
         Jj[:, :3, :3] = inverse

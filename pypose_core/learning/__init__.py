@@ -1,0 +1,25 @@
+"""Front-end networks, and how they are trained through the solvers."""
+from .checkpoint import Checkpoint, CheckpointError, Metadata, load_checkpoint, save_checkpoint
+from .front_end import KINDS, FrontEnd
+from .imu_corrector import CorrectedImu, ImuCorrector
+from .imu_stream import ImuStream
+from .imu_windows import ImuWindows, KnownStates, cut_windows
+from .loop_verifier import LoopVerifier
+from .odometry_uncertainty import OdometryUncertainty
+from .preintegration_level import (
+    Motion,
+    PreintegrationLevel,
+    calibrated_bias,
+    fixed_corrector,
+    negative_log_likelihood,
+    robust_negative_log_likelihood,
+)
+from .trainer import BilevelTrainer, Progress
+from .training_config import TrainingConfig
+from .trajectory_level import KeyframeWindow, TrajectoryLevel, consistency, held_out_positions
+
+__all__ = ['KINDS', 'BilevelTrainer', 'Checkpoint', 'CheckpointError', 'CorrectedImu', 'FrontEnd', 'ImuCorrector',
+           'ImuStream', 'ImuWindows', 'KeyframeWindow', 'KnownStates', 'LoopVerifier', 'Metadata', 'Motion',
+           'OdometryUncertainty', 'PreintegrationLevel', 'Progress', 'TrainingConfig', 'TrajectoryLevel',
+           'calibrated_bias', 'consistency', 'cut_windows', 'fixed_corrector', 'held_out_positions',
+           'load_checkpoint', 'negative_log_likelihood', 'robust_negative_log_likelihood', 'save_checkpoint']

@@ -1,0 +1,104 @@
+"""Preintegration as the lower level: where corrected samples lead from a known state, and how sure that is."""
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pypose_core.inertial import ImuNoise
+from pypose_core.lie import so3
+from pypose_core.metric import nees
+
+from .imu_corrector import CorrectedImu, ImuCorrector
+from .imu_windows import ImuWindows
+
+
+@dataclass(frozen=True)
+class Motion:
+    """Errors of N predicted motions."""
+
+    error: Tensor
+    """(N, 9) truth minus prediction: rotation (right perturbation, rad), velocity m/s and position m in the IMU's
+    frame at the start."""
+    covariance: Tensor
+    """(N, 9, 9) that the front-end claims for it."""
+
+    def rmse(self) -> dict[str, float]:
+        """Root mean square lengths: rotation in degrees, velocity in m/s, position in m."""
+        rotation, velocity, position = (self.error.detach()[:, k:k + 3].square().sum(1).mean().sqrt().item()
+                                        for k in (0, 3, 6))
+        return {'rotation_deg': float(np.degrees(rotation)), 'velocity_m_s': velocity, 'position_m': position}
+
+    def nees(self) -> float:
+        """Mean normalized error squared; 9 where the covariance is right."""
+        return nees(self.error.detach().numpy(), self.covariance.detach().numpy(), independent=len(self.error)).mean
+
+
+class PreintegrationLevel:
+    """Preintegrates what a front-end makes of windows, and compares with their ends.
+
+    Args:
+        gravity: (3,) in the world of the windows' states, m/s².
+    """
+
+    def __init__(self, gravity: Tensor):
+        self.gravity = gravity.to(torch.float64)
+
+    def __call__(self, front_end: nn.Module, windows: ImuWindows) -> Motion:
+        corrected: CorrectedImu = front_end(windows.samples)
+        first = windows.samples.shape[1] - windows.dt.shape[1] - 1
+        corrected = CorrectedImu(corrected.gyro[:, first:], corrected.accel[:, first:], corrected.density[:, first:],
+                                 corrected.walk, corrected.bias_sigma)
+        found = corrected.preintegrate(windows.dt)
+        a, b, t = windows.start, windows.end, found.dt[:, None]
+        to_start = so3.inv(a[:, 3:7])
+        rotation = so3.log(so3.mul(so3.inv(found.delta_rotation), so3.mul(to_start, b[:, 3:7])))
+        velocity = so3.act(to_start, b[:, 7:10] - a[:, 7:10] - self.gravity * t) - found.delta_velocity
+        position = (so3.act(to_start, b[:, :3] - a[:, :3] - a[:, 7:10] * t - self.gravity * (t * t / 2))
+                    - found.delta_position)
+        return Motion(torch.cat([rotation, velocity, position], -1), found.covariance[:, :9, :9])
+
+
+def negative_log_likelihood(motion: Motion, windows: ImuWindows | None = None) -> Tensor:
+    """Mean of (e' P^-1 e + log det P) / 18: errors and covariances at once, supervised by the windows' ends, which
+    may be ground truth or the back-end's own result."""
+    L = torch.linalg.cholesky(motion.covariance)
+    whitened = torch.linalg.solve_triangular(L, motion.error[..., None], upper=False)[..., 0]
+    return (whitened.square().sum(-1) / 2 + L.diagonal(dim1=-2, dim2=-1).log().sum(-1)).mean() / 9
+
+
+def robust_negative_log_likelihood(motion: Motion, windows: ImuWindows | None = None, *, dof: float = 4.0) -> Tensor:
+    """The same for Student's t errors: a window whose end is wrong counts little. Per window
+
+        (dof + 9) / 2 log(1 + e' P^-1 e / dof) + log det(P) / 2
+    """
+    L = torch.linalg.cholesky(motion.covariance)
+    s = torch.linalg.solve_triangular(L, motion.error[..., None], upper=False)[..., 0].square().sum(-1)
+    return ((dof + 9) / 2 * torch.log1p(s / dof) + L.diagonal(dim1=-2, dim2=-1).log().sum(-1)).mean() / 9
+
+
+def calibrated_bias(windows: ImuWindows, gravity: Tensor, *, iterations: int = 3) -> Tensor:
+    """(6,) the constant biases that explain the windows' motions best: each of rotation, velocity and position counts
+    in units of its spread. Gauss-Newton with the biases' Jacobians.
+    """
+    level, bias = PreintegrationLevel(gravity), torch.zeros(6, dtype=torch.float64)
+    for _ in range(iterations):
+        def error(b: Tensor) -> Tensor:
+            fixed = fixed_corrector(b, ImuNoise(1e-3, 1e-2, 0.0, 0.0))
+            return level(fixed, windows).error
+
+        with torch.no_grad():
+            at = error(bias)
+            steps = torch.diag(torch.tensor([1e-4] * 3 + [1e-3] * 3, dtype=torch.float64))
+            J = torch.stack([(error(bias + d) - error(bias - d)) / (2 * d.sum()) for d in steps], -1)
+            scale = at.sub(at.mean(0)).unflatten(1, (3, 3)).square().mean((0, 2)).sqrt().repeat_interleave(3)
+            A, b = (J / scale[:, None]).reshape(-1, 6), (at / scale).reshape(-1)
+            bias = bias - torch.linalg.lstsq(A, b[:, None]).solution[:, 0]
+    return bias
+
+
+def fixed_corrector(bias: Tensor, noise: ImuNoise) -> ImuCorrector:
+    """What there was before learning: constant biases and the stated noise, as a front-end."""
+    corrector = ImuCorrector(channels=1, dilations=()).double()
+    corrector.calibrate(bias, noise, bias_sigma=(1e-9, 1e-9))
+    return corrector
