@@ -3,17 +3,22 @@
 PyPose's numbers below were computed with it on the inputs of `recording()`.
 """
 import math
+import warnings
 
 import pytest
 import torch
 from torch import Tensor
 
-import pypose_core
+import pypose_core as pp
 from pypose_core.inertial import preintegrate
 from pypose_core.lie import so3
 from pypose_core.lie.dispatch import plain
 from pypose_core.lie.groups import SO3
 from pypose_core.module import IMUPreintegrator
+
+with warnings.catch_warnings():
+    warnings.simplefilter('ignore')
+    pypose = pytest.importorskip('pypose', '0.9.5')
 
 G = 9.81007
 
@@ -156,7 +161,7 @@ def test_states_for_each_sequence_are_documented_as_two_dimensional():
 
 
 def test_it_is_found_where_pypose_has_it():
-    assert pypose_core.module.IMUPreintegrator is IMUPreintegrator
+    assert pp.module.IMUPreintegrator is IMUPreintegrator
 
 
 def test_contradictory_settings_and_shapes_are_refused():
@@ -166,3 +171,28 @@ def test_contradictory_settings_and_shapes_are_refused():
         integrator()(torch.zeros(1), torch.zeros(6, 3), torch.zeros(6, 3))
     result = integrator(prop_cov=False)(*recording())
     assert result['cov'] is None
+
+
+def test_the_covariance_by_given_attitudes_is_that_of_the_whole():
+    """A step of it is PyPose's; over many its transitions are in their order, as in forward()."""
+    torch.manual_seed(0)
+    B, F = 2, 6
+    dt, gyro, acc = (z.double() for z in (torch.rand(B, F, 1) * 0.02, torch.randn(B, F, 3), torch.randn(B, F, 3)))
+    ours = pp.module.IMUPreintegrator(gravity=0.0, reset=True).double()
+    motion = ours.integrate(dt, gyro, acc)
+    start = torch.cat([pp.identity_SO3(B, 1).double().tensor(), motion['Dr'].tensor()[:, :-1]], 1)
+    noise = torch.full((1, 1, 3), 1e-3).double(), torch.full((1, 1, 3), 1e-2).double()
+    M = torch.randn(B, 9, 9).double() * 0.1
+    init = M @ M.mT
+
+    def given(lib, end):
+        return {'Rk': lib.SO3(motion['w'].tensor()[:, :end]), 'Rij': lib.SO3(start[:, :end]),
+                'Ha': pp.vec2skew(acc)[:, :end], 'dt': dt[:, :end]}
+    one = [lib.module.IMUPreintegrator.propagate_cov(given(lib, 1), init, *noise) for lib in (pypose, pp)]
+    torch.testing.assert_close(one[1]['cov'], one[0]['cov'])
+    torch.testing.assert_close(one[1]['Rij'].tensor(), one[0]['Rij'].tensor())
+    whole = ours(dt, gyro, acc, gyro_cov=noise[0], acc_cov=noise[1],
+                 init_state={'pos': torch.zeros(3), 'rot': pp.identity_SO3().double(), 'vel': torch.zeros(3),
+                             'cov': init})
+    found = ours.propagate_cov(given(pp, F), init, *noise)['cov']
+    torch.testing.assert_close(found, whole['cov'], rtol=1e-6, atol=1e-9)

@@ -1,8 +1,14 @@
 """Correctors: the least-squares problem that stands for a robust one."""
+import warnings
+
 import pytest
 import torch
 
 import pypose_core as pp
+
+with warnings.catch_warnings():
+    warnings.simplefilter('ignore')
+    pypose = pytest.importorskip('pypose', '0.9.5')
 
 KERNELS = [pp.optim.kernel.Huber(0.5), pp.optim.kernel.Cauchy(0.5), pp.optim.kernel.Tukey(3.0)]
 
@@ -56,3 +62,38 @@ def test_zero_residual_and_rejected_outlier_are_finite(corrector):
     sR, sJ = corrector(pp.optim.kernel.Tukey(1.0))(R=R, J=J)
     assert sR.isfinite().all() and sJ.isfinite().all()
     assert (sR[:2] == 0).all() and (sJ[3:6] == 0).all()
+
+
+@pytest.mark.parametrize('kernel', ['Huber', 'Cauchy', 'PseudoHuber'])
+def test_the_derivatives_of_the_kernel_are_pyposes(kernel):
+    R = 2 * torch.randn(9, 3, generator=torch.Generator().manual_seed(0)).double()
+    found, expected = (lib.optim.corrector.Triggs(getattr(lib.optim.kernel, kernel)()).compute_grads(R)
+                       for lib in (pp, pypose))
+    for a, b in zip(found, expected):
+        torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize('optimizer', ['GN', 'LM'])
+def test_steps_of_ones_own_move_parameters_as_in_pypose(optimizer):
+    torch.manual_seed(0)
+    start, step = pypose.randn_SE3(2, dtype=torch.float64).tensor(), torch.randn(2 * 7 + 3).double()
+    moved = []
+    for lib in (pypose, pp):
+        module = torch.nn.Module()
+        module.pose, module.frozen = lib.Parameter(lib.SE3(start.clone())), torch.nn.Parameter(torch.zeros(4).double())
+        module.bias = torch.nn.Parameter(torch.zeros(3).double())
+        module.frozen.requires_grad_(False)
+        optimizer_ = getattr(lib.optim, optimizer)(module)
+        with torch.no_grad():
+            params = [module.pose, module.bias]
+            optimizer_.update_parameter(params, step)
+        moved.append(torch.cat([module.pose.detach().tensor().reshape(-1), module.bias.detach()]))
+    torch.testing.assert_close(moved[1], moved[0])
+    tangent = torch.cat([step[:6], step[7:13], step[14:]])
+    with torch.no_grad():
+        module.pose.copy_(pp.SE3(start))
+        module.bias.zero_()
+    optimizer_.update_parameter([module.pose, module.frozen, module.bias], tangent)
+    torch.testing.assert_close(torch.cat([module.pose.detach().tensor().reshape(-1), module.bias.detach()]), moved[0])
+    with pytest.raises(ValueError, match='step of 4'):
+        optimizer_.update_parameter(params, step[:4])

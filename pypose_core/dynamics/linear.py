@@ -76,6 +76,7 @@ class LTV(LTI):
     Args:
         A, B, C, D: stacked over time: (..., T, n, n), (..., T, n, m), (..., T, k, n), (..., T, k, m).
         c1, c2: (..., T, n), (..., T, k).
+        One without a dimension of time is the same at each step.
 
     Each property gives what belongs to the present step `systime`, 0 <= systime < T. Override the properties for
     another dependence on the clock, e.g. a periodic one.
@@ -85,10 +86,8 @@ class LTV(LTI):
         super().__init__(A, B, C, D, c1, c2)
 
     def _now(self, stack: Tensor | None, trailing: int) -> Tensor | None:
-        if stack is None:
-            return None
-        if stack.dim() <= trailing:
-            raise ValueError(f'an LTV system takes matrices stacked over time, got the shape {tuple(stack.shape)}')
+        if stack is None or stack.dim() == trailing:
+            return stack
         t, steps = int(self._t), stack.shape[-1 - trailing]
         if not 0 <= t < steps:
             raise IndexError(f'the system is defined for {steps} steps, its clock is at {t}: reset() it')

@@ -128,6 +128,37 @@ class IMUPreintegrator(nn.Module):
                 'vel': vel + so3.act(rot, increments['Dv']),
                 'pos': pos + so3.act(rot, increments['Dp']) + vel * increments['Dt']}
 
+    @classmethod
+    def propagate_cov(cls, cov_input: dict, init_cov: Tensor, gyro_cov: Tensor, acc_cov: Tensor) -> dict:
+        """The covariance after F samples, by given attitudes and forces: P ← A_k P A_kᵀ + N_k, k = 0 .. F-1.
+
+        forward() has it from the same pass as the states; this is its one step, with the inputs in the caller's hand.
+
+        Args:
+            cov_input: dict of, each (B, F, .), Rk: SO3, each sample's own rotation; Rij: SO3, attitude at the start of
+                each sample, relative to the frame of velocity and position; Ha: (B, F, 3, 3), the specific force's
+                hat() in the IMU's frame, m/s²; dt: (B, F, 1) s.
+            init_cov: (B, 9, 9) covariance before the first sample, in the order rotation, velocity, position.
+            gyro_cov, acc_cov: density² (B or 1, F or 1, 3).
+
+        Returns:
+            dict of cov (B, 9, 9), and Rij: SO3 (B, 1, 4), the last of the given ones.
+        """
+        dt, Rij = cov_input['dt'].unsqueeze(-1), cov_input['Rij']
+        R, eye = Rij.matrix(), torch.eye(3).to(dt)
+        zero = torch.zeros_like(R)
+        turned = R @ cov_input['Ha'] * dt
+        A = torch.cat([torch.cat([cov_input['Rk'].matrix().mT, zero, zero], -1),
+                       torch.cat([-turned, eye + zero, zero], -1),
+                       torch.cat([-turned * dt / 2, eye * dt + zero, eye + zero], -1)], -2)
+        by_gyro = torch.cat([cov_input['Rk'].Jr(), zero, zero], -2)
+        by_acc = torch.cat([zero, R, R * dt / 2], -2)
+        N = ((by_gyro * gyro_cov.unsqueeze(-2)) @ by_gyro.mT + (by_acc * acc_cov.unsqueeze(-2)) @ by_acc.mT) * dt
+        P = init_cov.expand(A.shape[0], 9, 9)
+        for k in range(A.shape[1]):
+            P = A[:, k] @ P @ A[:, k].mT + N[:, k]
+        return {'cov': P, 'Rij': Rij[..., -1:, :]}
+
     @staticmethod
     def _density(value: Tensor | float) -> Tensor:
         value = value if isinstance(value, Tensor) else torch.tensor(value, dtype=torch.float64)

@@ -14,7 +14,7 @@ from pypose_core.optim.linearize import Linearization, linearize_blocks, lineari
 from pypose_core.optim.problem import Problem, Weights
 from pypose_core.optim.status import STATUSES, Result, Stats, Status, Tolerance
 from pypose_core.optim.structure import Structure, find_structure
-from pypose_core.optim.tangent import retract
+from pypose_core.optim.tangent import retract, tangent_shape
 
 
 @dataclass
@@ -93,6 +93,25 @@ class _Optimizer(torch.optim.Optimizer):
             if status in states:
                 return status
         return Status.RUNNING
+
+    @torch.no_grad()
+    def update_parameter(self, params: list[Tensor], step: Tensor) -> None:
+        """Moves the parameters that require gradients by a step of the caller's own: p ← p + d, for groups Exp(d) p.
+
+        Args:
+            params: as in `param_groups[...]['params']`.
+            step: their steps, one after the other: either as wide as the parameters are stored (for groups the rest is
+                ignored), or as their tangents are.
+        """
+        moved = [p for p in params if p.requires_grad]
+        shapes = [p.shape for p in moved]
+        if step.numel() != sum(p.numel() for p in moved):
+            shapes = [tangent_shape(p) for p in moved]
+            if step.numel() != sum(s.numel() for s in shapes):
+                raise ValueError(f'a step of {step.numel()} is given for parameters of '
+                                 f'{sum(p.numel() for p in moved)}, of tangents of {sum(s.numel() for s in shapes)}')
+        for p, shape, d in zip(moved, shapes, step.reshape(-1).split([s.numel() for s in shapes])):
+            p.add_(d.view(shape))
 
     # The linear problem.
 

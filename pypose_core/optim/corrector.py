@@ -54,14 +54,18 @@ class Triggs(nn.Module):
         super().__init__()
         self.kernel = kernel
 
-    def forward(self, R: Tensor, J: Tensor) -> tuple[Tensor, Tensor]:
+    def compute_grads(self, R: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """|r|², ρ' and ρ'' at it, each (..., 1), of residuals R (..., d)."""
         with torch.enable_grad():
             x = R.detach().square().sum(-1, keepdim=True).requires_grad_()
             slope, = torch.autograd.grad(robust_cost(self.kernel, x).sum(), x, create_graph=True)
             curvature = torch.zeros_like(x)
             if slope.requires_grad:
                 curvature, = torch.autograd.grad(slope.sum(), x, allow_unused=True, materialize_grads=True)
-        x, slope = x.detach(), slope.detach()
+        return x.detach(), slope.detach(), curvature
+
+    def forward(self, R: Tensor, J: Tensor) -> tuple[Tensor, Tensor]:
+        x, slope, curvature = self.compute_grads(R)
         corrected = (x > 0) & (curvature > 0) & (slope > 0)
         ratio = torch.where(corrected, x * curvature / torch.where(corrected, slope, 1), 0)
         alpha = 1 - (1 + 2 * ratio).sqrt()
