@@ -1,6 +1,7 @@
 """Controllers: LQR and MPC in PyPose's form, nonlinear optimal control with constraints, PID and pure pursuit."""
 from .bounded import solve_bounded_lqr
 from .ddp import DdpResult, solve_ddp
+from .lookup import LookupTable
 from .lqr import LQR
 from .mpc import MPC
 from .mppi import MPPI, MppiResult
@@ -13,6 +14,7 @@ from .riccati import LqrSolution, solve_lqr
 from .state_space import Euclidean, Rotation, StateSpace
 from .stepper import ReduceToBason
 
-__all__ = ['LQR', 'MPC', 'MPPI', 'OCP', 'PID', 'Box', 'Cost', 'DdpResult', 'Euclidean', 'LeastSquares', 'LqrSolution',
-           'MppiResult', 'OcpOptions', 'OcpResult', 'OcpStats', 'OcpStatus', 'PurePursuit', 'ReduceToBason', 'Rotation',
-           'Soft', 'StageConstraint', 'StateConstraint', 'StateSpace', 'solve_bounded_lqr', 'solve_ddp', 'solve_lqr']
+__all__ = ['LQR', 'MPC', 'MPPI', 'OCP', 'PID', 'Box', 'Cost', 'DdpResult', 'Euclidean', 'LeastSquares', 'LookupTable',
+           'LqrSolution', 'MppiResult', 'OcpOptions', 'OcpResult', 'OcpStats', 'OcpStatus', 'PurePursuit',
+           'ReduceToBason', 'Rotation', 'Soft', 'StageConstraint', 'StateConstraint', 'StateSpace',
+           'solve_bounded_lqr', 'solve_ddp', 'solve_lqr']

@@ -9,6 +9,8 @@ import math
 from collections.abc import Iterable, Sequence
 
 CONSTANT, INPUT = 'constant', 'input'
+LOOKUPS = ('lookup', 'lookup_x', 'lookup_y')
+"""(x, y, number of a table): the table's value there, and its derivatives; see lookup.py."""
 
 _FOLD = {
     'add': lambda a, b: a + b, 'sub': lambda a, b: a - b, 'mul': lambda a, b: a * b, 'neg': lambda a: -a,
@@ -28,6 +30,8 @@ class Graph:
         self.ops: list[str] = []
         self.args: list[tuple] = []
         self._known: dict[tuple, int] = {}
+        self.tables: list = []
+        """The tables that lookups read."""
 
     def __len__(self) -> int:
         return len(self.ops)
@@ -47,6 +51,12 @@ class Graph:
     def input(self, index: int) -> Node:
         return Node(self, self._node(INPUT, (index,)))
 
+    def table(self, table) -> int:
+        """The constant by which lookups name a table."""
+        if not any(known is table for known in self.tables):
+            self.tables.append(table)
+        return self.constant(next(k for k, known in enumerate(self.tables) if known is table))
+
     def value(self, index: int) -> float | None:
         """The number that a node is, or None where it depends on an input."""
         return self.args[index][0] if self.ops[index] == CONSTANT else None
@@ -54,7 +64,7 @@ class Graph:
     def make(self, op: str, *args: int) -> int:
         """The node of an operation, simplified."""
         values = [self.value(a) for a in args]
-        if all(v is not None for v in values):
+        if op not in LOOKUPS and all(v is not None for v in values):
             return self.constant(_FOLD[op](*values))
         rule = _SIMPLIFY.get(op)
         simpler = rule(self, args, values) if rule else None
@@ -228,8 +238,10 @@ def _partials(g: Graph, n: int) -> list[tuple[int, int]]:
     if op == 'select':
         zero = g.constant(0)
         return [(args[1], g.make('select', args[0], one, zero)), (args[2], g.make('select', args[0], zero, one))]
-    if op == 'greater':
+    if op == 'greater' or op in LOOKUPS[1:]:     # a table's curvature, which is along diagonals only, is left out
         return []
+    if op == 'lookup':
+        return [(args[0], g.make('lookup_x', *args)), (args[1], g.make('lookup_y', *args))]
     a = args[0]
     if op == 'sin':
         return [(a, g.make('cos', a))]

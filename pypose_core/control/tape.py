@@ -14,7 +14,8 @@ from pypose_core.control.expression import CONSTANT, INPUT, Graph, needed
 
 CODES = {name: code for code, name in enumerate((
     'add', 'sub', 'mul', 'div', 'neg', 'fma', 'fms', 'fnma', 'sin', 'cos', 'tan', 'sqrt', 'exp', 'log', 'tanh',
-    'atan', 'abs', 'atan2', 'max', 'min', 'greater', 'select'))}
+    'atan', 'abs', 'atan2', 'max', 'min', 'greater', 'select', 'lookup', 'lookup_x',
+    'lookup_y'))}
 """As in csrc/control/tape.h. fma = a b + c, fms = a b - c, fnma = c - a b."""
 
 
@@ -35,6 +36,8 @@ class Tape:
     fixed: Tensor
     """Their values, float64; only those other than zero."""
     registers: int
+    tables: tuple[Tensor, ...] = ()
+    """Numbers that lookups read, shared with the native interpreter."""
 
     @classmethod
     def empty(cls) -> Tape:
@@ -44,7 +47,7 @@ class Tape:
     def packed(self) -> list[Tensor]:
         """As the native solver takes it."""
         return [self.code, self.constants, self.inputs, self.outputs, self.fixed_at, self.fixed,
-                torch.tensor([self.registers], dtype=torch.int32)]
+                torch.tensor([self.registers], dtype=torch.int32), *self.tables]
 
 
 def _fuse(graph: Graph, order: list[int], outputs: set[int]) -> dict[int, tuple[str, tuple[int, ...]]]:
@@ -114,4 +117,5 @@ def compile_tape(graph: Graph, outputs: dict[int, int]) -> Tape:
         return torch.tensor(rows, dtype=torch.int32).reshape(-1, width)
     return Tape(pairs(code, 5), torch.tensor(constants, dtype=torch.float64), pairs(inputs, 2), pairs(computed, 2),
                 torch.tensor([at for at, _ in fixed], dtype=torch.int32),
-                torch.tensor([v for _, v in fixed], dtype=torch.float64), count)
+                torch.tensor([v for _, v in fixed], dtype=torch.float64), count,
+                tuple(table.data for table in graph.tables))

@@ -2,6 +2,8 @@
 // it costs little and the arithmetic is vectorized.
 #pragma once
 
+#include <algorithm>
+#include <memory>
 #include <vector>
 
 #include "control/simd.h"
@@ -15,11 +17,35 @@ struct InputSegment {
   int first;   // number of the segment's first input
 };
 
+// A table of pypose_core/control/lookup.py: columns, rows, cells per metre, x and y of the first corner, cosine and sine
+// of its turn, one number unused, then the values at the cells' centres, row by row.
+struct Table {
+  const double* data;
+
+  // Value, derivative by x and derivative by y at a point, bilinear; beyond the outermost centres the border's value.
+  void at(double x, double y, double* out) const {
+    const double c = data[5], s = data[6], scale = data[2], dx = x - data[3], dy = y - data[4];
+    double u = (c * dx + s * dy) * scale - 0.5, v = (c * dy - s * dx) * scale - 0.5;
+    const double last_u = data[0] - 1, last_v = data[1] - 1;
+    const bool in_u = u >= 0 && u <= last_u, in_v = v >= 0 && v <= last_v;
+    u = u > 0 ? std::min(u, last_u) : 0.0;   // a NaN becomes zero too
+    v = v > 0 ? std::min(v, last_v) : 0.0;
+    const int columns = int(data[0]), i = std::min(int(u), columns - 2), j = std::min(int(v), int(data[1]) - 2);
+    const double a = u - i, b = v - j, *z = data + 8 + size_t(j) * columns + i;
+    const double low = z[0] + a * (z[1] - z[0]), high = z[columns] + a * (z[columns + 1] - z[columns]);
+    const double by_u = in_u ? (z[1] - z[0] + b * (z[columns + 1] - z[columns] - z[1] + z[0])) * scale : 0.0;
+    const double by_v = in_v ? (high - low) * scale : 0.0;
+    out[0] = low + b * (high - low);
+    out[1] = c * by_u - s * by_v;
+    out[2] = s * by_u + c * by_v;
+  }
+};
+
 class Tape {
  public:
   enum Operation : int32_t {
     kAdd, kSub, kMul, kDiv, kNeg, kFma, kFms, kFnma, kSin, kCos, kTan, kSqrt, kExp, kLog, kTanh, kAtan, kAbs,
-    kAtan2, kMax, kMin, kGreater, kSelect
+    kAtan2, kMax, kMin, kGreater, kSelect, kLookup, kLookupX, kLookupY
   };
   struct Instruction {
     int32_t op, target, a, b, c;
@@ -35,6 +61,8 @@ class Tape {
   std::vector<int32_t> fixed_at;     // outputs that are constant
   std::vector<double> fixed;
   int registers = 0;
+  std::vector<Table> tables;
+  std::shared_ptr<void> owner;       // of the tables' numbers
 
   size_t workspace() const { return size_t(registers + 1) * kLanes; }
 
@@ -71,6 +99,16 @@ class Tape {
   }
 
  private:
+  // One of the three numbers of a table, whose index is a constant.
+  v8d look_up(v8d x, v8d y, int table, int which) const {
+    double found[3];
+    for (int i = 0; i < kLanes; ++i) {
+      tables[table].at(x[i], y[i], found);
+      x[i] = found[which];
+    }
+    return x;
+  }
+
   template <class F>
   static v8d each(v8d x, F f) {
     for (int i = 0; i < kLanes; ++i) x[i] = f(x[i]);
@@ -104,6 +142,9 @@ class Tape {
         case kMin: target = a < b ? a : b; break;
         case kGreater: target = a > b ? broadcast8(1.0) : broadcast8(0.0); break;
         case kSelect: target = a != 0.0 ? b : reg[n.c]; break;
+        case kLookup: case kLookupX: case kLookupY:
+          target = look_up(a, b, int(reg[n.c][0]), n.op - kLookup);
+          break;
       }
     }
   }

@@ -17,7 +17,7 @@ inline std::vector<T> numbers(const at::Tensor& t) {
 }
 
 inline Tape unpack(const std::vector<at::Tensor>& t) {
-  TORCH_CHECK(t.size() == 7, "a tape is seven tensors");
+  TORCH_CHECK(t.size() >= 7, "a tape is seven tensors and its tables");
   Tape tape;
   const auto code = numbers<int32_t, int32_t>(t[0]);
   for (size_t i = 0; i + 5 <= code.size(); i += 5)
@@ -34,6 +34,12 @@ inline Tape unpack(const std::vector<at::Tensor>& t) {
   tape.fixed_at = numbers<int32_t, int32_t>(t[4]);
   tape.fixed = numbers<double, double>(t[5]);
   tape.registers = numbers<int32_t, int32_t>(t[6])[0];
+  const auto tables = std::make_shared<std::vector<at::Tensor>>(t.begin() + 7, t.end());
+  for (const at::Tensor& table : *tables) {   // shared with Python, where their numbers are replaced between solves
+    TORCH_CHECK(table.is_contiguous() && table.scalar_type() == at::kDouble, "a table is contiguous float64");
+    tape.tables.push_back({table.const_data_ptr<double>()});
+  }
+  tape.owner = tables;
   return tape;
 }
 
