@@ -2,11 +2,12 @@
 PYTHON ?= python3
 VENV ?= .venv
 ROS_DISTRO_WHEELS ?= jazzy
+OTHER_DISTRO ?= kilted
 TORCH_CONSTRAINTS ?= requirements/torch-cpu.txt
 BAG ?=
 PIP = $(VENV)/bin/pip install -q --disable-pip-version-check
 
-.PHONY: setup native demo test test-slow bench lint clean
+.PHONY: setup native demo test test-slow test-distributions bench lint clean
 setup: $(VENV)/.built
 
 # Dependencies: ROS 2, its build tools and torch, all from wheels.
@@ -36,6 +37,12 @@ demo: setup
 
 test: setup
 	$(VENV)/bin/python -m pytest test -m "not slow"
+
+# A second checkout with the other distribution's wheels, and nodes of both that work together.
+test-distributions: setup
+	test -d build/$(OTHER_DISTRO) || git clone -q . build/$(OTHER_DISTRO)
+	$(MAKE) -C build/$(OTHER_DISTRO) setup ROS_DISTRO_WHEELS=$(OTHER_DISTRO)
+	PYPOSE_PEER_CHECKOUT=build/$(OTHER_DISTRO) $(VENV)/bin/python -m pytest test/test_node_distributions.py
 
 test-slow: setup
 	$(VENV)/bin/python -m pytest test -m slow
