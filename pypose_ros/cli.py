@@ -87,6 +87,15 @@ def _parser() -> argparse.ArgumentParser:
     add('--stamped', action='store_true', help='cmd_vel is a TwistStamped')
     command.set_defaults(run=_sim)
 
+    command = commands.add_parser('graph', help='solve a pose graph (or a simulated patrol) and show it as a page')
+    command.add_argument('session', nargs='?', help='.g2o file; without one a simulated patrol')
+    command.add_argument('--out', metavar='FILE', default='results/pose_graph.html',
+                         help='the page (default results/pose_graph.html)')
+    command.add_argument('--robust', choices=('none', 'huber', 'gnc', 'pcm'),
+                         help='defence against wrong loops (default: none for a file, gnc for the patrol)')
+    command.add_argument('--seed', type=int, default=0, help='of the patrol (default 0)')
+    command.set_defaults(run=_graph)
+
     command = commands.add_parser('replay', help='run a bag through the estimator and evaluate it')
     command.add_argument('bag', help='ROS 2 (.mcap, .db3, folder) or ROS 1 (.bag), with a sensor_msgs/Imu')
     command.add_argument('--live', action='store_true', help='through the middleware: node, player and '
@@ -195,6 +204,19 @@ def _sim(options) -> int:
     from pypose_ros.sim.command import simulate
     _check_rate(options.rate)
     return simulate(options)
+
+
+def _graph(options) -> int:
+    from pathlib import Path
+
+    from pypose_ros.graph_command import show_file, show_patrol
+    out = Path(options.out)
+    if options.session:
+        print(show_file(Path(options.session), out, robust=options.robust or 'none'))
+    else:
+        print(show_patrol(out, robust=options.robust or 'gnc', seed=options.seed))
+    print(f'wrote {out}')
+    return 0
 
 
 def _convert_euroc(options) -> int:

@@ -1,4 +1,5 @@
 """The node's page and its parameter file say what is declared, and all of it."""
+import json
 import re
 from pathlib import Path
 
@@ -35,3 +36,21 @@ def test_the_page_names_every_topic_and_service_of_the_node():
     made = re.findall(r"(?:publisher|subscription|service)\(\s*\w+, '([^']+)'", sources)
     assert len(made) >= 12
     assert [name for name in made if f'`{name}`' not in document] == []
+
+
+def test_the_foxglove_layout_shows_each_of_its_panels_and_only_topics_and_fields_that_there_are():
+    from pypose_ros.msg import LoopClosureEvent, SolveStats
+    layout = json.loads((ROOT / 'foxglove' / 'pypose.json').read_text())
+    panels = set(re.findall(r'"([A-Za-z0-9]+![a-z0-9]+)"', json.dumps(layout['layout'])))
+    assert panels == set(layout['configById'])
+    documented = re.findall(r'^\| `([^`]+)`', (ROOT / 'docs' / 'nodes' / 'pose_graph.md').read_text(), re.M)
+    topics = {'/' + name.lstrip('/').replace('~', 'pose_graph') for name in documented}
+    kinds = {'/pose_graph/loop_closure_event': LoopClosureEvent, '/pose_graph/solve_stats': SolveStats}
+    seen = list(layout['configById']['3D!map']['topics'])
+    for panel in layout['configById'].values():
+        seen += [panel[key] for key in ('topicPath', 'topicToRender') if key in panel]
+        for path in panel.get('paths', ()):
+            topic, field = re.fullmatch(r'([^.{]+)(?:\{.*\})?\.(\w+)', path['value']).groups()
+            assert field in kinds[topic].get_fields_and_field_types()
+            seen.append(topic)
+    assert len(seen) > 8 and set(seen) <= topics

@@ -199,13 +199,16 @@ def test_a_failed_solve_keeps_the_estimate_and_the_node_alive(graph_rig, monkeyp
 
 def test_the_session_is_saved_when_the_node_goes_and_loaded_when_it_comes(graph_rig, tmp_path):
     rig = graph_rig
-    node = rig.start(**FAST, autosave_on_shutdown=str(tmp_path / 'auto.g2o'))
+    node = rig.start(**FAST, autosave_on_shutdown=str(tmp_path / 'auto.g2o'), results_dir=str(tmp_path / 'run'))
     drive(rig, 0, 120)
     count = len(node.back_end.keyframes)
+    page = tmp_path / 'now.html'
+    assert rig.call(SaveGraph, f'{NODE}/save_graph', SaveGraph.Request(path=str(page))).success
     assert node.trigger_deactivate() == TransitionCallbackReturn.SUCCESS
     other = PoseGraphBackEnd()
     other.load(tmp_path / 'auto.g2o')
     assert len(other.keyframes) == count
+    assert (tmp_path / 'run' / 'pose_graph.html').read_text() == page.read_text()
 
 
 def test_parameters_that_contradict_each_other_are_refused(graph_rig, capfd):

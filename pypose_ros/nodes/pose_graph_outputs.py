@@ -2,13 +2,12 @@
 import time
 
 import numpy as np
-import torch
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry, Path
 from visualization_msgs.msg import MarkerArray
 
-from pypose_core.graph import SE3, Between
 from pypose_core.online.back_end import EdgeKind, LoopEvent, PoseGraphBackEnd, SolveJob
+from pypose_core.online.back_end.graph_factors import edge_chi2
 from pypose_ros import cdr, cdr_arrays, convert, qos
 from pypose_ros.diagnostics import Diagnostics
 from pypose_ros.endpoints import Endpoints
@@ -44,11 +43,7 @@ class GraphMessages:
 
     def _rows(self) -> list[tuple]:
         e = self._edges
-        if len(e['kind']):
-            factors = Between('pose', *(torch.from_numpy(e[name]) for name in ('ends', 'measured')),
-                              information=torch.from_numpy(e['information']))
-            factors.check({'pose': SE3})
-            e['chi2'] = factors.squared({'pose': torch.from_numpy(self._poses)}).numpy()
+        e['chi2'] = edge_chi2(self._poses, e)
         ids, stamps = self._ids[e['ends']].tolist(), self._stamps[e['ends']].tolist()
         columns = zip(e['kind'].tolist(), ids, stamps, e['measured'].tolist(),
                       e['information'].reshape(-1, 36).tolist(), e['rejected'].tolist(), e['chi2'].tolist(),

@@ -5,6 +5,7 @@ from pathlib import Path
 from std_srvs.srv import SetBool, Trigger
 
 from pypose_core.online.back_end import PoseGraphBackEnd, SessionError
+from pypose_ros.graph_page import write_page
 from pypose_ros.nodes.pose_graph_messages import edge_from_msg
 from pypose_ros.srv import AddEdge, LoadGraph, OptimizeGraph, SaveGraph
 
@@ -28,15 +29,23 @@ class PoseGraphServices:
         service(Trigger, '~/reset', self._reset)
 
     def autosave(self) -> None:
-        """Save to the file that the parameter names, if it does."""
-        path, logger = self._node.params.autosave_on_shutdown, self._node.get_logger()
-        if not path or not len(self._back_end.keyframes):
-            return
-        try:
-            self._back_end.save(Path(path).expanduser())
-            logger.info(f'saved {len(self._back_end.keyframes)} keyframes to {path}')
-        except OSError as error:
-            logger.error(f'not saved: {error}')
+        """Save to the file that the parameter names, if it does, and the page to `results_dir`."""
+        params, logger = self._node.params, self._node.get_logger()
+        page = params.results_dir and f'{params.results_dir}/{self._node.get_name()}.html'
+        for path in filter(None, (params.autosave_on_shutdown, page)) if len(self._back_end.keyframes) else ():
+            try:
+                self._store(Path(path).expanduser())
+                logger.info(f'saved {len(self._back_end.keyframes)} keyframes to {path}')
+            except OSError as error:
+                logger.error(f'not saved: {error}')
+
+    def _store(self, path: Path) -> None:
+        """A session, a trajectory or a page, by the name's ending."""
+        if path.suffix == '.html':
+            write_page(path, self._back_end, title=self._node.get_fully_qualified_name().lstrip('/'),
+                       lead='Odometry alone (dashed), and the map.')
+        else:
+            self._back_end.save(path)
 
     def _save(self, request: SaveGraph.Request, response: SaveGraph.Response) -> SaveGraph.Response:
         folder = self._node.params.results_dir
@@ -45,7 +54,7 @@ class PoseGraphServices:
             response.message = 'no path was given and results_dir is empty'
             return response
         try:
-            self._back_end.save(Path(path).expanduser())
+            self._store(Path(path).expanduser())
         except (OSError, ValueError) as error:
             response.message = f'not saved: {error}'
             return response

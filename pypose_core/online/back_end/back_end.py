@@ -17,7 +17,7 @@ from .incremental_job import IncrementalJob, IncrementalSolver
 from .news import News
 from .odometry import OdometryBuffer, angle_of, carried, compose, link
 from .pending import Pending
-from .records import EdgeInput, EdgeKind, LoopEvent, PriorKind, edge_table, keyframe_table, prior_table
+from .records import EdgeInput, EdgeKind, LoopEvent, PriorKind, edge_table, keyframe_table, prior_table, solve_table
 from .solve_job import SolveJob
 from .standing import judge_edges, usable_edge
 
@@ -50,6 +50,7 @@ class PoseGraphBackEnd:
 
     def _clear(self) -> None:
         self.keyframes, self.edges, self.priors = keyframe_table(), edge_table(), prior_table()
+        self.solves = solve_table()
         self.sources: list[str] = ['']
         self.revision = 0
         self.covariance = UNKNOWN
@@ -368,6 +369,9 @@ class PoseGraphBackEnd:
         if job is None or not job.done:
             return
         self._job, self.last_job = None, job
+        found = job.solution
+        self.solves.append(stamp_ns=self.stamp_ns, duration=job.duration, size=job.size, success=found is not None,
+                           cost=np.nan if found is None else (found.cost_initial, found.cost_final))
         if job.generation != self._generation:
             return
         if job.solution is None:

@@ -1,12 +1,14 @@
 """The back-end's tables as factors of a graph over one set of SE3 variables, 'pose'."""
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pypose_core.graph import Between, Factors, Gnss, Prior, RobustKernel
+from pypose_core.graph import SE3, Between, Factors, Gnss, Prior, RobustKernel
 from pypose_core.lie import so3
 
 from .config import BackEndConfig
 from .records import EdgeKind, PriorKind
+from .table import Table
 
 TIGHT_SIGMA = 1e-4                  # m and rad: the first keyframe while it is the map's origin
 LOOSE_SIGMA = (1e3, 0.05, 10.0)     # m, rad of roll and pitch, rad of yaw: the first keyframe of a map from outside
@@ -43,6 +45,16 @@ def make_factors(config: BackEndConfig, edges: dict[str, NDArray],
         found['positions'] = Gnss('pose', index, measured[:, :3], lever_arm=offset,
                                   information=information[:, :3, :3], **kernel), rows
     return found
+
+
+def edge_chi2(poses: NDArray, edges: Table | dict[str, NDArray]) -> NDArray:
+    """(E,) chi2 of each row of the edge table at poses (N, 7) of the keyframes."""
+    if not len(edges['kind']):
+        return np.empty(0)
+    factors = Between('pose', *(torch.tensor(edges[name]) for name in ('ends', 'measured')),
+                      information=torch.tensor(edges['information']))
+    factors.check({'pose': SE3})
+    return factors.squared({'pose': torch.tensor(poses)}).numpy()
 
 
 def _pose_priors(priors: dict[str, NDArray], rows: NDArray, kernel: dict) -> Prior:

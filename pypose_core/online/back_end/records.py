@@ -70,3 +70,9 @@ def prior_table() -> Table:
     return Table(kind=(np.int8, ()), keyframe=(np.int64, ()), measured=(np.float64, (7,)),
                  offset=(np.float64, (3,)), information=(np.float64, (6, 6)), rejected=(np.bool_, ()),
                  chi2=(np.float64, ()))
+
+
+def solve_table() -> Table:
+    """Solves: when by odometry's clock, s of wall time, (keyframes, factors), cost before and after (NaN: failed)."""
+    return Table(stamp_ns=(np.int64, ()), duration=(np.float64, ()), size=(np.int64, (2,)), cost=(np.float64, (2,)),
+                 success=(np.bool_, ()))
