@@ -15,6 +15,8 @@ from pypose_core.lie.convert import mat2SO3
 from pypose_core.lie.groups import SE3
 
 PAIRS = tuple(combinations(range(4), 2))
+REFINED = 3
+"""Candidates whose reprojection error is minimized."""
 
 
 class EPnP(nn.Module):
@@ -67,11 +69,16 @@ class EPnP(nn.Module):
             T = torch.where(T.isfinite().all(-1, keepdim=True), T, SE3(T.new_tensor([0, 0, 0, 0, 0, 0, 1])).tensor())
             weights = torch.ones_like(plane[..., 0])
             if self.refine:
+                T = _best(T, _cost(points, pixels, K, T), REFINED)
                 T = refine_pose(T, *(z.expand(len(T), *z.shape) for z in (points, plane, scale, weights)))[0]
-            error = _cost(points, pixels, K, T)
-            best = error.argmin(0)
-            T = T.gather(0, best[None, ..., None].expand(1, *batch, 7))[0]
+            T = _best(T, _cost(points, pixels, K, T), 1)[0]
         return SE3(with_gradient(T, points, plane, scale, weights) if self.refine else T)
+
+
+def _best(T: Tensor, cost: Tensor, count: int) -> Tensor:
+    """The `count` of the candidates (C, ..., 7) with the least cost (C, ...)."""
+    best = cost.topk(min(count, len(cost)), 0, largest=False).indices
+    return T.gather(0, best.unsqueeze(-1).expand(*best.shape, 7))
 
 
 def _cost(points: Tensor, pixels: Tensor, K: Tensor, T: Tensor) -> Tensor:
@@ -104,13 +111,12 @@ def _from_control_points(points: Tensor, plane: Tensor) -> list[tuple[Tensor, Te
     i, j = zip(*PAIRS)
     apart = null[..., i, :] - null[..., j, :]                                       # (..., 4, 6, 3)
     rho = (controls[..., i, :] - controls[..., j, :]).square().sum(-1)
-    candidates = []
-    for used in (1, 2, 3):
-        beta = _refined_betas(_first_betas(apart, rho, used), apart, rho)
-        camera = alpha @ (beta[..., None, None] * null).sum(-3)
-        camera = camera * camera[..., 2].mean(-1).sign()[..., None, None]
-        candidates.append(align(points, camera)[:2])
-    return candidates
+    first = torch.stack([_first_betas(apart, rho, used) for used in (1, 2, 3)])
+    beta = _refined_betas(first, apart, rho)
+    camera = alpha @ (beta[..., None, None] * null).sum(-3)
+    camera = camera * camera[..., 2].mean(-1).sign()[..., None, None]
+    R, t, _ = align(points.expand(camera.shape), camera)
+    return [*zip(R, t)]
 
 
 def _first_betas(apart: Tensor, rho: Tensor, used: int) -> Tensor:

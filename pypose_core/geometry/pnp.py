@@ -11,7 +11,7 @@ from pypose_core.geometry.p3p import p3p
 from pypose_core.lie import se3 as twists
 from pypose_core.lie import so3
 from pypose_core.lie.convert import mat2SO3
-from pypose_core.lie.groups import SE3
+from pypose_core.lie.groups import SE3, se3
 
 
 def normalized(pixels: Tensor, intrinsics: Tensor) -> Tensor:
@@ -53,7 +53,7 @@ def refine_pose(T: Tensor, points: Tensor, plane: Tensor, scale: Tensor, weights
             H, g = _normal_equations(J, r, weights)
             damped = H + damping[..., None, None] * torch.diag_embed(H.diagonal(dim1=-2, dim2=-1)) + 1e-12 * eye
             step, _ = torch.linalg.solve_ex(damped, -g)
-            trial = twists.mul(twists.exp(step.squeeze(-1)), T)
+            trial = (se3(step.squeeze(-1)).Exp() @ SE3(T)).tensor()
             r_trial, J_trial, depth = _residual(trial, points, plane, scale)
             trial_cost = (weights * r_trial.square().sum(-1)).sum(-1)
             better = (trial_cost <= cost) & ((depth > 0) | (weights == 0)).all(-1)
@@ -62,6 +62,9 @@ def refine_pose(T: Tensor, points: Tensor, plane: Tensor, scale: Tensor, weights
                     for a, b in ((r_trial, r), (J_trial, J)))
             cost = torch.where(better, trial_cost, cost)
             damping = torch.where(better, damping * 0.2, damping * 10).clamp(1e-12, 1e12)
+            # Of a point at a distance d and seen with focal length f, a step of ε moves the pixel by f ε / d.
+            if bool((step.abs().amax((-2, -1)) < 1e-8 * (1 + T[..., :3].abs().amax(-1))).all()):
+                break
         return T, _normal_equations(J, r, weights)[0]
 
 
