@@ -1,0 +1,7 @@
+"""Trajectories around obstacles: a Gaussian process of motion, obstacles as factors, a start from a search."""
+from .factors import Obstacle, Smoothness
+from .initial_path import grid_path, sampled_path, straight_path
+from .planner import Plan, PlanConfig, PlanGraph, Planner
+
+__all__ = ['Obstacle', 'Plan', 'PlanConfig', 'PlanGraph', 'Planner', 'Smoothness', 'grid_path', 'sampled_path',
+           'straight_path']

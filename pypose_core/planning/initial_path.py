@@ -1,0 +1,115 @@
+"""Polylines from a start to a goal: what an optimizer of trajectories begins with."""
+from __future__ import annotations
+
+import importlib.util
+import math
+from itertools import product
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pypose_core.geometry.distance_field import DistanceField
+
+
+def straight_path(field: DistanceField, start: Tensor, goal: Tensor, radius: float) -> Tensor:
+    """The straight line (2, d), whatever is in its way."""
+    return torch.stack([start, goal])
+
+
+def grid_path(field: DistanceField, start: Tensor, goal: Tensor, radius: float) -> Tensor | None:
+    """The shortest way (K, d) over cells where the field is above `radius`, or None: complete to the grid's resolution.
+
+    Cells are neighbours over edges and corners. A cell with less room than twice the radius costs up to three times
+    its length, so that the way prefers the middle of narrow passages.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import dijkstra
+    values = field.values.detach().numpy()
+    free = np.flatnonzero(values > radius)
+    number = np.full(values.size, -1)
+    number[free] = np.arange(len(free))
+    number = number.reshape(values.shape)
+    room = np.clip((values - radius) / max(radius, field.resolution), 0, 1)
+    rows, columns, lengths = [], [], []
+    for offset in _half_of_the_neighbours(values.ndim):
+        here = tuple(slice(max(0, -o), min(n, n - o)) for o, n in zip(offset, values.shape))
+        there = tuple(slice(max(0, o), min(n, n + o)) for o, n in zip(offset, values.shape))
+        a, b = number[here].ravel(), number[there].ravel()
+        both = (a >= 0) & (b >= 0)
+        cost = math.hypot(*offset) * (3 - room[here].ravel() - room[there].ravel())
+        rows.append(a[both])
+        columns.append(b[both])
+        lengths.append(cost[both])
+    graph = coo_array((np.concatenate(lengths), (np.concatenate(rows), np.concatenate(columns))),
+                      shape=(len(free), len(free))).tocsr()
+    first, last = (_nearest_free(field, number, point) for point in (start, goal))
+    if first is None or last is None:
+        return None
+    _, before = dijkstra(graph, directed=False, indices=first, return_predecessors=True)
+    way = [last]
+    while way[-1] != first:
+        if before[way[-1]] < 0:
+            return None
+        way.append(before[way[-1]])
+    cells = np.stack(np.unravel_index(free[way[::-1]], values.shape)[::-1], -1)
+    centres = field.origin + (torch.from_numpy(cells).to(field.origin) + 0.5) * field.resolution
+    return torch.cat([start[None], centres[1:-1].to(start), goal[None]])
+
+
+def _half_of_the_neighbours(axes: int) -> list[tuple[int, ...]]:
+    return [offset for offset in product((-1, 0, 1), repeat=axes) if offset > (0,) * axes]
+
+
+def _nearest_free(field: DistanceField, number: np.ndarray, point: Tensor) -> int | None:
+    """The number of the free cell that holds the point, or of a free neighbour of that cell."""
+    cell = torch.floor((point - field.origin) / field.resolution).long().flip(-1).tolist()
+    around = tuple(slice(max(0, c - 1), c + 2) for c in cell)
+    if any(not 0 <= c < n for c, n in zip(cell, number.shape)):
+        return None
+    if number[tuple(cell)] >= 0:
+        return int(number[tuple(cell)])
+    found = number[around]
+    return int(found[found >= 0][0]) if (found >= 0).any() else None
+
+
+def sampled_path(field: DistanceField, start: Tensor, goal: Tensor, radius: float, *, seconds: float = 1.0,
+                 seed: int = 1) -> Tensor | None:
+    """A way (K, d) found by OMPL's RRTConnect and shortened, or None where none was found within `seconds`.
+
+    Raises:
+        ImportError: OMPL is not installed (`pip install ompl`).
+    """
+    if importlib.util.find_spec('ompl') is None:
+        raise ImportError("the path by sampling comes from OMPL, which is not installed: pip install ompl, or use "
+                          "another start, such as 'grid'")
+    from ompl import base, geometric, util
+    util.setLogLevel(util.LogLevel.LOG_ERROR if hasattr(util, 'LogLevel') else util.LOG_ERROR)
+    util.RNG.setSeed(seed)
+    d = len(start)
+    space, bounds = base.RealVectorStateSpace(d), base.RealVectorBounds(d)
+    size = field.resolution * torch.tensor(field.values.shape[::-1])
+    for axis in range(d):
+        bounds.setLow(axis, float(field.origin[axis]))
+        bounds.setHigh(axis, float(field.origin[axis] + size[axis]))
+    space.setBounds(bounds)
+    setup = geometric.SimpleSetup(space)
+
+    def valid(state) -> bool:
+        return float(field(torch.tensor([state[k] for k in range(d)], dtype=field.values.dtype))) > radius
+    setup.setStateValidityChecker(valid)
+    setup.getSpaceInformation().setStateValidityCheckingResolution(field.resolution / float(size.norm()))
+    ends = []
+    for point in (start, goal):
+        state = space.allocState()
+        for axis in range(d):
+            state[axis] = float(point[axis])
+        ends.append(state)
+    setup.setStartAndGoalStates(*ends)
+    setup.setPlanner(geometric.RRTConnect(setup.getSpaceInformation()))
+    setup.solve(seconds)
+    if not setup.haveExactSolutionPath():
+        return None
+    setup.simplifySolution()
+    states = setup.getSolutionPath().getStates()
+    return torch.tensor([[state[k] for k in range(d)] for state in states], dtype=start.dtype)
