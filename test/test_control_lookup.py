@@ -48,6 +48,7 @@ def test_values_and_gradients_are_those_of_the_field_in_any_frame(pose):
     torch.testing.assert_close(model['d'][:, 0], distance)
     torch.testing.assert_close(model['D'][:, 0, 2:4], gradient @ turn.mT)
     torch.testing.assert_close(table(X[:, 0], X[:, 1]), distance)
+    torch.testing.assert_close(torch.from_numpy(table.at(X[:, :2].numpy())), distance)
     by_torch = problem(table, 'torch').record(X, torch.zeros(25, 2, dtype=torch.float64), {'goal': torch.zeros(3)})
     torch.testing.assert_close(by_torch['D'], model['D'])
 

@@ -3,7 +3,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates
 from torch import Tensor
 
 from pypose_core.control.expression import Node
@@ -56,6 +59,14 @@ class LookupTable:
             [columns, rows, 1 / field.resolution, x + c * ox - s * oy, y + s * ox + c * oy, c, s, 0.0],
             dtype=torch.float64)
         self.data[HEADER:HEADER + values.numel()] = values.double().reshape(-1)
+
+    def at(self, points: NDArray) -> NDArray[np.float64]:
+        """d (...) at points (..., 2), without torch: for what looks at few points often."""
+        columns, rows, scale, ox, oy, c, s, _ = self.data[:HEADER].tolist()
+        values = self.data[HEADER:HEADER + int(rows * columns)].numpy().reshape(int(rows), int(columns))
+        dx, dy = points[..., 0] - ox, points[..., 1] - oy
+        return map_coordinates(values, [(c * dy - s * dx) * scale - 0.5, (c * dx + s * dy) * scale - 0.5], order=1,
+                               mode='nearest')
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         """d (...) at x, y (...) in metres."""

@@ -1,0 +1,105 @@
+"""The optimal control problem of one cycle: keep to a reference, keep off obstacles, within limits."""
+from __future__ import annotations
+
+import math
+
+import torch
+
+from pypose_core.control import OCP, Box, LeastSquares, LookupTable, OcpOptions, Soft, StageConstraint, StateConstraint
+from pypose_core.online.path_tracking.config import PathTrackerConfig
+
+COLLISION_PRICE = Soft(linear=30.0, quadratic=300.0)
+"""Of a metre that the centre is nearer to an obstacle than the radius. Soft: a robot that is too near must find out."""
+
+
+def f64(values) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def dynamics(model: str, dt: float):
+    """x₊(x, u, p) of poses (..., 3) by the midpoint rule: second order in dt."""
+    def step(x, u, p):
+        w = u[..., -1]
+        middle = x[..., 2] + (0.5 * dt) * w
+        c, s = torch.cos(middle), torch.sin(middle)
+        if model == 'omni':
+            vx, vy = u[..., 0], u[..., 1]
+            ahead, aside = c * vx - s * vy, s * vx + c * vy
+        else:
+            ahead, aside = c * u[..., 0], s * u[..., 0]
+        return torch.stack([x[..., 0] + dt * ahead, x[..., 1] + dt * aside, x[..., 2] + dt * w], -1)
+    return step
+
+
+class TrackingProblem:
+    """The problem and its bounds.
+
+    Parameters of the OCP: `pose` (3,) and `speeds` (controls,), the reference of each stage.
+
+    Args:
+        config: see there.
+        table: distances to obstacles in the frame of the poses; the caller keeps it up to date.
+    """
+
+    def __init__(self, config: PathTrackerConfig, table: LookupTable):
+        limits, w, dt = config.limits, config.weights, config.dt
+        self.controls = 3 if config.model == 'omni' else 2
+        sideways = [limits.max_lateral_speed] if config.model == 'omni' else []
+        self.upper = f64([limits.max_speed, *sideways, limits.max_turn_rate])
+        self.lower = f64([limits.min_speed, *(-x for x in sideways), -limits.max_turn_rate])
+        self.acceleration = f64([limits.max_acceleration] * (self.controls - 1) + [limits.max_turn_acceleration])
+        seconds = torch.full((config.horizon + 1, 1), dt, dtype=torch.float64)
+        seconds[0] = 1 / config.frequency       # the next cycle may change the command again
+        self.rates = seconds * self.acceleration
+        W_speed = f64([w.speed] * (self.controls - 1) + [w.turn])
+        W_change = f64([w.speed_change] * (self.controls - 1) + [w.turn_change])
+        near = config.radius + config.clearance
+
+        def errors(x, p):
+            c, s = torch.cos(p.pose[..., 2]), torch.sin(p.pose[..., 2])
+            dx, dy = x[..., 0] - p.pose[..., 0], x[..., 1] - p.pose[..., 1]
+            return torch.stack([w.along * (c * dx + s * dy), w.cross * (c * dy - s * dx),
+                                w.heading * (x[..., 2] - p.pose[..., 2])], -1)
+
+        def nearness(x):
+            return w.obstacle * torch.relu(near - table(x[..., 0], x[..., 1])).unsqueeze(-1)
+
+        def stage(x, u, p):
+            return torch.cat([errors(x, p), W_speed * (u - p.speeds), W_change * (u - p.u_prev), nearness(x)], -1)
+        constraints = [StateConstraint('clearance', lambda x, p: table(x[..., 0], x[..., 1]).unsqueeze(-1),
+                                       lower=config.radius, soft=COLLISION_PRICE)]
+        if config.model == 'ackermann':
+            if limits.min_speed < 0:
+                raise ValueError('an Ackermann robot is driven forwards only: min_speed must be 0')
+            steering = math.tan(limits.max_steering) / limits.wheelbase
+            constraints.append(StageConstraint('steering', lambda x, u, p: torch.stack(
+                [steering * u[..., 0] - u[..., 1], steering * u[..., 0] + u[..., 1]], -1), lower=0.0))
+        solver = config.solver
+        self.ocp = OCP(dynamics(config.model, dt), state=3, control=self.controls, horizon=config.horizon,
+                       stage_cost=LeastSquares(stage),
+                       terminal_cost=LeastSquares(lambda x, p: torch.cat([w.terminal * errors(x, p), nearness(x)], -1)),
+                       control_bounds=Box(self.lower, self.upper), constraints=constraints, backend='native',
+                       rate_bounds=Box(-self.rates[1], self.rates[1]),
+                       parameters={'pose': (3,), 'speeds': (self.controls,)},
+                       options=OcpOptions(max_iterations=solver.max_iterations, tolerance=solver.tolerance,
+                                          feasibility=1e-4, qp_tolerance=1e-6, time_budget=solver.time_budget))
+        self._stage_seconds = torch.cat([seconds[:1], seconds[:1] + dt * torch.arange(1, config.horizon + 1)[:, None]])
+
+    def bounds(self, before: torch.Tensor, speed_limit: float) -> dict:
+        """Of the controls and their changes, as `OCP.solve` takes them.
+
+        A speed limit lower than the present speed is reached by braking, not at once.
+
+        Args:
+            before: (controls,) the command before.
+            speed_limit: m/s.
+        """
+        slower = self.upper.clone()
+        slower[:-1] = slower[:-1].clamp(max=speed_limit)
+        upper = torch.maximum(slower, before - self._stage_seconds * self.acceleration).minimum(
+            torch.maximum(self.upper, before))
+        lower = torch.minimum(self.lower.clamp(min=-speed_limit) if speed_limit < math.inf else self.lower,
+                              before + self._stage_seconds * self.acceleration).maximum(
+            torch.minimum(self.lower, before))
+        lower[:, -1], upper[:, -1] = self.lower[-1], self.upper[-1]
+        return {'control': (lower, upper), 'control rate': (-self.rates, self.rates)}
