@@ -31,12 +31,13 @@ from .marginals import Marginals
 from .odometry import odometry_initialization
 from .pose_graph_text import G2oError, G2oFile
 from .result import GraphResult, GraphStats, GraphStatus
+from .spline_trajectory import SplineTrajectory
 from .toro import read_toro, write_toro
 
-__all__ = ['NAV_STATE', 'SE2', 'SE3', 'SIM3', 'BalReprojection', 'Bearing', 'Between', 'ConsistentClosures', 'Dogleg',
-           'Euclidean', 'FactorGraph', 'Factors', 'G2oError', 'G2oFile', 'GaussNewton', 'GncResult', 'Gnss',
-           'GraphFileError', 'GraphResult', 'GraphStats', 'GraphStatus', 'Group', 'Imu', 'IncrementalConfig',
-           'IncrementalGraph', 'IncrementalStats', 'IncrementalStatus', 'IncrementalUpdate', 'Landmark',
-           'LevenbergMarquardt', 'Marginals', 'Prior', 'Range', 'Reprojection', 'Residual', 'RobustKernel',
-           'SolverLayer', 'chordal_initialization', 'consistent_closures', 'odometry_initialization', 'read_bal',
+__all__ = ['BalReprojection', 'Bearing', 'Between', 'ConsistentClosures', 'Dogleg', 'Euclidean', 'FactorGraph',
+           'Factors', 'G2oError', 'G2oFile', 'GaussNewton', 'GncResult', 'Gnss', 'GraphFileError', 'GraphResult',
+           'GraphStats', 'GraphStatus', 'Group', 'Imu', 'IncrementalConfig', 'IncrementalGraph', 'IncrementalStats',
+           'IncrementalStatus', 'IncrementalUpdate', 'Landmark', 'LevenbergMarquardt', 'Marginals', 'NAV_STATE',
+           'Prior', 'Range', 'Reprojection', 'Residual', 'RobustKernel', 'SE2', 'SE3', 'SIM3', 'SolverLayer',
+           'SplineTrajectory', 'chordal_initialization', 'consistent_closures', 'odometry_initialization', 'read_bal',
            'read_g2o', 'read_toro', 'solve_robustly', 'write_bal', 'write_g2o', 'write_toro']
