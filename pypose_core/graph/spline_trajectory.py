@@ -1,41 +1,90 @@
 """Trajectories in continuous time: control poses of a B-spline as variables, measurements at any times as factors."""
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor
 
 from pypose_core.geometry.spline import BSpline
-from pypose_core.lie import se3, so3
+from pypose_core.lie import so3
 from pypose_core.lie.groups import SE3 as Poses
+from pypose_core.lie.groups import se3 as Twists
 
 from .factor_graph import FactorGraph
-from .factors import Residual
+from .factors import Factors
 from .groups import SE3, Euclidean
 
 WEIGHTS = ((5, 3, -3, 1), (1, 3, 3, -2), (0, 0, 0, 1))
 """Sixths of the polynomials in u by which the second, third and fourth control pose enter."""
 
 
-def _cross(a: Tensor, b: Tensor) -> Tensor:
-    """The Lie bracket of twists [rho, phi]."""
+def _bracket(a: Tensor, b: Tensor) -> Tensor:
+    """The Lie bracket of twists [rho, phi] (M, 6)."""
     (rho, phi), (other_rho, other_phi) = a.split(3, -1), b.split(3, -1)
     return torch.cat([so3.cross(phi, other_rho) + so3.cross(rho, other_phi), so3.cross(phi, other_phi)], -1)
 
 
-def curve(controls: tuple[Tensor, ...], u: Tensor, interval: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Pose (7,), body velocity and body acceleration (6,) [rho, phi] at u in [0, 1] between four control poses (7,)."""
-    X = controls[0]
-    v = a = X.new_zeros(6)
+def curve(controls: Sequence[Tensor], u: Tensor, interval: float) -> tuple[Poses, Tensor, Tensor]:
+    """Poses (M, 7), body velocities and accelerations (M, 6) [rho, phi] at u (M, 1) in [0, 1] between four control
+    poses (M, 7) each."""
+    X = Poses(controls[0])
+    v = a = torch.zeros_like(controls[0][..., :6])
     for k, row in enumerate(WEIGHTS):
-        d = se3.log(se3.mul(se3.inv(controls[k]), controls[k + 1]))
+        d = (Poses(controls[k]).Inv() @ Poses(controls[k + 1])).Log().tensor()
         c = (row[0] + u * (row[1] + u * (row[2] + u * row[3]))) / 6
         dc = (row[1] + u * (2 * row[2] + u * 3 * row[3])) / (6 * interval)
         ddc = (2 * row[2] + u * 6 * row[3]) / (6 * interval ** 2)
-        step = se3.exp(c * d)
+        step = Twists(c * d).Exp()
         # v' = Ad(A⁻¹) v + λ̇ d; the derivative of Ad(A⁻¹) is -λ̇ ad(d) Ad(A⁻¹).
-        carried = se3.adjt(step, v)
-        a = se3.adjt(step, a) + dc * _cross(carried, d) + ddc * d
+        carried = step.AdjT(Twists(v)).tensor()
+        a = step.AdjT(Twists(a)).tensor() + dc * _bracket(carried, d) + ddc * d
         v = carried + dc * d
-        X = se3.mul(X, step)
+        X = X @ step
     return X, v, a
+
+
+class SplineFactors(Factors):
+    """Residuals of a pose, velocity and acceleration on the curve, differentiated backwards: one pass for each of their
+    few components, over all factors at once.
+
+    Args:
+        function: (T, v, a, bias (M, 3) or None, *data) -> residual (M, e).
+        variables, index: four control poses, and a bias where there is one.
+        u: (M,) place in the segment.
+        interval: seconds between control poses.
+        data: (M, ...) each.
+    """
+
+    def __init__(self, function: Callable[..., Tensor], variables: Sequence[str], index: Tensor, u: Tensor,
+                 interval: float, data: Sequence[Tensor], **noise):
+        named = {'u': u[:, None]} | {f'data{k}': x for k, x in enumerate(data)}
+        super().__init__(variables, index, named, **noise)
+        self.function, self.interval = function, interval
+
+    @property
+    def absolute(self) -> bool:
+        return True
+
+    def layout(self, groups):
+        identity = [torch.tensor([group.identity], dtype=torch.float64) for group in groups]
+        one = {name: x[:1] for name, x in self.data.items()}
+        return (self.residual(identity, one).shape[1] if len(self) else 0), {}
+
+    def residual(self, x, data):
+        u, *rest = data.values()
+        return self.function(*curve(x[:4], u, self.interval), x[4] if len(x) > 4 else None, *rest)
+
+    def jacobians(self, x, data):
+        wanted = torch.is_grad_enabled()
+        with torch.enable_grad():
+            steps = [torch.zeros(len(self), group.dof, dtype=torch.float64, requires_grad=True)
+                     for group in self.groups]
+            moved = [(Poses(X) @ Twists(d).Exp()).tensor() if group is SE3 else X + d
+                     for group, X, d in zip(self.groups, x, steps)]
+            r = self.residual(moved, data)
+            rows = [torch.autograd.grad(r[:, i].sum(), steps, retain_graph=True, create_graph=wanted,
+                                        materialize_grads=True) for i in range(r.shape[1])]
+        J = [torch.stack(columns, 1) for columns in zip(*rows)]
+        return (r, J) if wanted else (r.detach(), J)
 
 
 class SplineTrajectory:
@@ -76,53 +125,52 @@ class SplineTrajectory:
         """The curve at the graph's present values."""
         return BSpline(Poses(self.graph.values[self.name]), self.interval)
 
-    def add_poses(self, times: Tensor, poses: Tensor, **noise) -> Residual:
+    def add_poses(self, times: Tensor, poses: Tensor, **noise) -> SplineFactors:
         """T_world_body (M, 7) at times (M,): residual Log(Z⁻¹ T), information in the tangent [rho, phi] at Z."""
-        return self._add(lambda T, v, a, Z: se3.log(se3.mul(se3.inv(Z), T)), times, (poses,), **noise)
+        return self._add(lambda T, v, a, b, Z: (Poses(Z).Inv() @ T).Log().tensor(), times, (poses,), **noise)
 
-    def add_positions(self, times: Tensor, positions: Tensor, lever_arm: Tensor | None = None, **noise) -> Residual:
+    def add_positions(self, times: Tensor, positions: Tensor, lever_arm: Tensor | None = None,
+                      **noise) -> SplineFactors:
         """Positions (M, 3) in the world of a point that is at `lever_arm` (3,) in the body: residual t + R l - z."""
         arm = torch.zeros(3) if lever_arm is None else torch.as_tensor(lever_arm)
         arms = arm.to(torch.float64).expand(len(times), 3)
-        return self._add(lambda T, v, a, z, arm: se3.act(T, arm) - z, times, (positions, arms), **noise)
+        return self._add(lambda T, v, a, b, z, arm: T.Act(arm) - z, times, (positions, arms), **noise)
 
-    def add_gyroscope(self, times: Tensor, rates: Tensor, *, bias: str | None = None, **noise) -> Residual:
+    def add_gyroscope(self, times: Tensor, rates: Tensor, *, bias: str | None = None, **noise) -> SplineFactors:
         """Angular rates (M, 3) of the body, rad/s: residual ω + b - z.
 
         Args:
             bias: a set of one R3 variable for b; made at zero where the graph has none of this name. None: no bias.
         """
-        return self._add(lambda T, v, a, *rest: v[3:] - rest[-1] + sum(rest[:-1]), times, (rates,), bias, **noise)
+        return self._add(lambda T, v, a, b, z: v[:, 3:] - z if b is None else v[:, 3:] + b - z, times, (rates,), bias,
+                         **noise)
 
     def add_accelerometer(self, times: Tensor, forces: Tensor, *, gravity: float = 9.80665, bias: str | None = None,
-                          **noise) -> Residual:
+                          **noise) -> SplineFactors:
         """Specific forces (M, 3) in the body, m/s²: residual Rᵀ (p̈ + [0, 0, gravity]) + b - z; `bias` as above.
 
         The body is where the accelerometer is: with v = [ν, ω], Rᵀ p̈ = ν̇ + ω × ν.
         """
-        def residual(T, v, a, *rest):
-            up = torch.stack([torch.zeros_like(T[0]), torch.zeros_like(T[0]), torch.full_like(T[0], gravity)])
-            felt = a[:3] + so3.cross(v[3:], v[:3]) + so3.act(so3.inv(T[3:]), up)
-            return felt - rest[-1] + sum(rest[:-1])
+        up = torch.tensor([0, 0, gravity], dtype=torch.float64)
+
+        def residual(T, v, a, b, z):
+            felt = a[:, :3] + so3.cross(v[:, 3:], v[:, :3]) + T.rotation().Inv().Act(up.expand(len(z), 3)) - z
+            return felt if b is None else felt + b
         return self._add(residual, times, (forces,), bias, **noise)
 
-    def _add(self, residual, times: Tensor, data: tuple[Tensor, ...], bias: str | None = None, **noise) -> Residual:
+    def _add(self, residual, times: Tensor, data: tuple[Tensor, ...], bias: str | None = None,
+             **noise) -> SplineFactors:
         times = torch.as_tensor(times, dtype=torch.float64)
         last = self.duration
         if times.dim() != 1 or not bool(((times >= 0) & (times <= last * (1 + 1e-12))).all()):
             raise ValueError(f'times must be (M,) within [0, {last:g}] s of the curve')
         segment = (times / self.interval).floor().long().clamp(max=len(self.graph.values[self.name]) - 4)
-        u = times / self.interval - segment
-        interval = torch.full_like(u, self.interval)
         index = segment[:, None] + torch.arange(4)
         names = (self.name,) * 4
         if bias is not None:
             if bias not in self.graph.groups:
                 self.graph.add_variables(bias, Euclidean(3), torch.zeros(1, 3))
             names, index = (*names, bias), torch.cat([index, torch.zeros_like(index[:, :1])], 1)
-        count = len(names)
-
-        def function(*rest: Tensor) -> Tensor:
-            return residual(*curve(rest[:4], *rest[count:count + 2]), *rest[4:count], *rest[count + 2:])
         data = tuple(torch.as_tensor(z).as_subclass(Tensor).to(torch.float64) for z in data)
-        return self.graph.add(Residual(function, names, index, data=(u, interval, *data), **noise))
+        return self.graph.add(SplineFactors(residual, names, index, times / self.interval - segment, self.interval,
+                                            data, **noise))
