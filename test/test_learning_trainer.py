@@ -1,5 +1,6 @@
 """Training through solvers: gradients are right, runs repeat, and what is wrong with the data does no harm."""
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,6 @@ from pypose_core.inertial import ImuNoise
 from pypose_core.learning import (
     BilevelTrainer,
     CheckpointError,
-    CorrectedImu,
     ImuCorrector,
     PreintegrationLevel,
     TrainingConfig,
@@ -23,6 +23,7 @@ from pypose_core.learning import (
     negative_log_likelihood,
     robust_negative_log_likelihood,
 )
+from pypose_core.learning.parallel import processes
 from pypose_core.learning.trajectory_level import intervals
 
 NOISE = ImuNoise(1e-3, 1e-2, 1e-4, 1e-3)
@@ -127,10 +128,9 @@ def test_intervals_of_one_pass_are_those_of_windows_with_context():
     k = 3
     rows = window.rows[k]
     context = window.samples[rows[0] - 7:rows[-1] + 1]
-    part = corrector(context)
     assert corrector.receptive_field == 8
-    alone = CorrectedImu(part.gyro[7:], part.accel[7:], part.density[7:], part.walk, part.bias_sigma)
-    torch.testing.assert_close(alone.preintegrate(window.dt[k]).delta_position, whole.delta_position[k])
+    alone = corrector(context).part(slice(7, None)).preintegrate(window.dt[k])
+    torch.testing.assert_close(alone.delta_position, whole.delta_position[k])
 
 
 def test_a_wrong_scale_is_found_with_truth_and_without():
@@ -225,8 +225,8 @@ def test_steps_are_clipped_and_follow_the_schedule():
             TrainingConfig(**wrong)
 
 
-def test_the_best_epoch_on_held_out_data_is_kept():
-    """Trained on one scale, checked on the opposite one: every step makes it worse, so none is kept."""
+def test_a_training_that_only_makes_it_worse_ends_where_it_began():
+    """Trained on one scale, checked on the opposite one: every step makes it worse."""
     def opposite(imu):
         imu = imu.copy()
         imu[:, 2] /= 1.05
@@ -237,41 +237,47 @@ def test_the_best_epoch_on_held_out_data_is_kept():
         p.requires_grad_(name == 'mixing')
     config = TrainingConfig(epochs=5, batch_size=64, learning_rate=5e-3)
     trainer = BilevelTrainer(corrector, PreintegrationLevel(GRAVITY), negative_log_likelihood, config)
+    start = trainer.evaluate(windows(disturb=opposite))
     history = trainer.fit(windows(disturb=scaled), validation=windows(disturb=opposite))
-    losses = [one.loss_validation for one in history]
-    assert losses.index(min(losses)) < 4 and losses[-1] > min(losses)
-    assert abs(trainer.evaluate(windows(disturb=opposite)) - min(losses)) < 1e-9
+    assert min(one.loss_validation for one in history) > start
+    assert trainer.evaluate(windows(disturb=opposite)) == pytest.approx(start, abs=1e-12)
 
 
 PROCESS = '''
 import sys
 sys.path.insert(0, {folder!r})
 import torch
-from test_learning_trainer import GRAVITY, network, windows, scaled
-from pypose_core.learning import BilevelTrainer, PreintegrationLevel, TrainingConfig, negative_log_likelihood
-from pypose_core.learning.parallel import processes
+from test_learning_trainer import train_in_processes
 torch.set_num_threads(1)
-with processes() as (rank, world):
-    trainer = BilevelTrainer(network(), PreintegrationLevel(GRAVITY), negative_log_likelihood,
-                             TrainingConfig(epochs=2, batch_size=33, seed=3))
-    trainer.fit(windows(disturb=scaled)[:80])
-    weights = torch.nn.utils.parameters_to_vector(trainer.network.parameters()).detach()
-    torch.save({{'world': world, 'weights': weights, 'losses': [x.loss_train for x in trainer.history]}},
-               sys.argv[1] + str(rank))
+torch.save(train_in_processes(), sys.argv[1])
 '''
 
 
-def test_two_processes_take_the_steps_of_one(tmp_path):
+def train_in_processes() -> dict:
+    with processes() as (_, world):
+        trainer = BilevelTrainer(network(), PreintegrationLevel(GRAVITY), negative_log_likelihood,
+                                 TrainingConfig(epochs=2, batch_size=33, seed=3))
+        trainer.fit(windows(disturb=scaled)[:80])
+        weights = torch.nn.utils.parameters_to_vector(trainer.network.parameters()).detach()
+        return {'world': world, 'weights': weights, 'losses': [one.loss_train for one in trainer.history]}
+
+
+def test_two_processes_take_the_steps_of_one(tmp_path, monkeypatch):
+    """As torchrun starts them, but that this process is one of them: 80 windows in batches of 33 divide unevenly."""
+    alone = train_in_processes()
     script = tmp_path / 'train.py'
     script.write_text(PROCESS.format(folder=str(Path(__file__).parent)))
-    subprocess.run([sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2', str(script),
-                    str(tmp_path / 'out')], check=True, timeout=100, capture_output=True,
-                   env={**os.environ, 'OMP_NUM_THREADS': '1'})
-    first, second = (torch.load(tmp_path / f'out{rank}') for rank in (0, 1))
-    trainer = BilevelTrainer(network(), PreintegrationLevel(GRAVITY), negative_log_likelihood,
-                             TrainingConfig(epochs=2, batch_size=33, seed=3))
-    trainer.fit(windows(disturb=scaled)[:80])
-    alone = torch.nn.utils.parameters_to_vector(trainer.network.parameters()).detach()
-    assert first['world'] == 2 and torch.equal(first['weights'], second['weights'])
-    torch.testing.assert_close(first['weights'], alone, rtol=0, atol=1e-9)
-    assert first['losses'] == pytest.approx([x.loss_train for x in trainer.history], rel=1e-9)
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    for name, value in {'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': port, 'WORLD_SIZE': 2, 'RANK': 0}.items():
+        monkeypatch.setenv(name, str(value))
+    other = subprocess.Popen([sys.executable, str(script), str(tmp_path / 'out')],
+                             env={**os.environ, 'RANK': '1', 'OMP_NUM_THREADS': '1'})
+    first = train_in_processes()
+    assert other.wait(timeout=60) == 0
+    second = torch.load(tmp_path / 'out')
+    assert alone['world'] == 1 and first['world'] == second['world'] == 2
+    assert torch.equal(first['weights'], second['weights'])
+    torch.testing.assert_close(first['weights'], alone['weights'], rtol=0, atol=1e-9)
+    assert first['losses'] == second['losses'] == pytest.approx(alone['losses'], rel=1e-9)

@@ -24,6 +24,13 @@ class CorrectedImu:
     """(6,) drift of what remains of the biases, rad/s²/√Hz and m/s³/√Hz"""
     bias_sigma: Tensor
     """(6,) standard deviation of what remains of the biases, rad/s and m/s²"""
+    change: Tensor
+    """(..., T, 6) what the convolutions added, as shares of their limit"""
+
+    def part(self, index) -> 'CorrectedImu':
+        """Some of the samples: an index of the last dimension but one."""
+        return CorrectedImu(self.gyro[..., index, :], self.accel[..., index, :], self.density[..., index, :], self.walk,
+                            self.bias_sigma, self.change[..., index, :])
 
     def preintegrate(self, dt: Tensor) -> Preintegrated:
         """Of the intervals between neighbouring samples, by the trapezoid rule, with the learned covariance.
@@ -143,9 +150,9 @@ class ImuCorrector(nn.Module):
             moved = (batched - bias) + (mixing * centred).sum(-1).flatten(-2) + self.limit.to(h) * h[..., :6]
             density = (self.log_density.to(h) + self.log_range * h[..., 6:]).exp()
         if samples.dim() == 2:
-            moved, density = moved[0], density[0]
+            moved, density, h = moved[0], density[0], h[0]
         return CorrectedImu(moved[..., :3], moved[..., 3:], density, self.log_walk.exp().to(h),
-                            self.log_bias_sigma.exp().to(h))
+                            self.log_bias_sigma.exp().to(h), h[..., :6])
 
     def stream(self) -> ImuStream:
         """The same, a sample at a time, with the weights as they are now."""

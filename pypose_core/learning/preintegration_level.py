@@ -22,6 +22,8 @@ class Motion:
     frame at the start."""
     covariance: Tensor
     """(N, 9, 9) that the front-end claims for it."""
+    change: Tensor
+    """As in CorrectedImu, context included."""
 
     def rmse(self) -> dict[str, float]:
         """Root mean square lengths: rotation in degrees, velocity in m/s, position in m."""
@@ -47,16 +49,14 @@ class PreintegrationLevel:
     def __call__(self, front_end: nn.Module, windows: ImuWindows) -> Motion:
         corrected: CorrectedImu = front_end(windows.samples)
         first = windows.samples.shape[1] - windows.dt.shape[1] - 1
-        corrected = CorrectedImu(corrected.gyro[:, first:], corrected.accel[:, first:], corrected.density[:, first:],
-                                 corrected.walk, corrected.bias_sigma)
-        found = corrected.preintegrate(windows.dt)
+        found = corrected.part(slice(first, None)).preintegrate(windows.dt)
         a, b, t = windows.start, windows.end, found.dt[:, None]
         to_start = so3.inv(a[:, 3:7])
         rotation = so3.log(so3.mul(so3.inv(found.delta_rotation), so3.mul(to_start, b[:, 3:7])))
         velocity = so3.act(to_start, b[:, 7:10] - a[:, 7:10] - self.gravity * t) - found.delta_velocity
         position = (so3.act(to_start, b[:, :3] - a[:, :3] - a[:, 7:10] * t - self.gravity * (t * t / 2))
                     - found.delta_position)
-        return Motion(torch.cat([rotation, velocity, position], -1), found.covariance[:, :9, :9])
+        return Motion(torch.cat([rotation, velocity, position], -1), found.covariance[:, :9, :9], corrected.change)
 
 
 def negative_log_likelihood(motion: Motion, windows: ImuWindows | None = None) -> Tensor:

@@ -91,6 +91,8 @@ class BilevelTrainer:
             list(validation) if isinstance(validation, list | tuple) else [validation])
         if not sum(len(one) for one in sets):
             raise ValueError('there is nothing to train on: the data is empty')
+        if self.epoch == 0 and checks and self.config.keep_best:
+            self._best = self._check(checks), copy.deepcopy(self.network.state_dict())
         for _ in range(self.epoch, min(self.config.epochs, until or self.config.epochs)):
             progress(self._train_epoch(sets, checks))
         if self._best is not None and self.epoch == self.config.epochs:
@@ -166,6 +168,10 @@ class BilevelTrainer:
 
         return self.loss(self.lower(network, batch), batch)
 
+    def _check(self, checks: Sequence[Data]) -> float:
+        sizes = [len(one) for one in checks]
+        return sum(self.evaluate(one) * size for one, size in zip(checks, sizes)) / sum(sizes)
+
     def _autocast(self):
         if self.config.precision == 'float32':
             return contextlib.nullcontext()
@@ -198,8 +204,7 @@ class BilevelTrainer:
         self.epoch += 1
         validation = None
         if checks:
-            sizes = [len(one) for one in checks]
-            validation = sum(self.evaluate(one) * size for one, size in zip(checks, sizes)) / sum(sizes)
+            validation = self._check(checks)
             if self.config.keep_best and validation < (self._best[0] if self._best else float('inf')):
                 self._best = validation, copy.deepcopy(self.network.state_dict())
         self.history.append(Progress(self.epoch, self.step, sum(losses) / len(losses), validation, rate,

@@ -29,7 +29,7 @@ class TrainingConfig:
     seed: int = 0
     """Of the order of the data; initial weights are the caller's."""
     keep_best: bool = True
-    """End with the weights of the epoch that was best on held-out data, if there is such."""
+    """Where there is held-out data, end with the weights that were best on it, those of the start among them."""
 
     def __post_init__(self):
         if self.schedule not in SCHEDULES or self.precision not in PRECISIONS:

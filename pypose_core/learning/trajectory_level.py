@@ -5,7 +5,7 @@
     state --imu-- state --imu-- state --imu-- state ...
 """
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -111,10 +111,8 @@ class TrajectoryLevel:
 
 def intervals(network: Callable[[Tensor], CorrectedImu], window: KeyframeWindow) -> Preintegrated:
     """The window's samples, corrected in one pass and preintegrated between the keyframes."""
-    corrected = network(window.samples)
-    part = CorrectedImu(corrected.gyro[window.rows], corrected.accel[window.rows], corrected.density[window.rows],
-                        corrected.walk, torch.zeros_like(corrected.bias_sigma))
-    return part.preintegrate(window.dt)
+    part = network(window.samples).part(window.rows)
+    return replace(part, bias_sigma=torch.zeros_like(part.bias_sigma)).preintegrate(window.dt)
 
 
 def held_out_positions(solution: TrajectorySolution, window: KeyframeWindow) -> Tensor:

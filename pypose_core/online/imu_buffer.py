@@ -4,21 +4,21 @@ import torch
 
 
 class ImuBuffer:
-    """Stamped samples in time order in one block of memory that native code reads without copies.
+    """Stamped samples in time order in one block of memory.
 
-    Samples are rows [gyroscope (3) rad/s, accelerometer (3) m/s^2]; between two of them the signal
-    is taken as linear.
+    Samples are rows [gyroscope (3) rad/s, accelerometer (3) m/s^2]; between two of them the signal is taken as linear.
+    Where a learned front-end corrects them, the raw ones and the noise of each are kept beside them.
     """
 
     def __init__(self, capacity: int = 4096):
         self._allocate(capacity)
         self._begin = self._end = 0
+        self.learned = False
+        """Whether `samples` come from a front-end."""
 
     def _allocate(self, capacity: int) -> None:
-        self._stamps = torch.zeros(capacity, dtype=torch.int64)
-        self._samples = torch.zeros(capacity, 6, dtype=torch.float64)
-        self._stamps_np = self._stamps.numpy()
-        self._samples_np = self._samples.numpy()
+        self._stamps = np.zeros(capacity, dtype=np.int64)
+        self._rows = np.zeros((capacity, 14))      # sample (6), raw sample (6), noise density of either sensor (2)
 
     def __len__(self) -> int:
         return self._end - self._begin
@@ -26,27 +26,41 @@ class ImuBuffer:
     @property
     def stamps(self) -> np.ndarray:
         """Stamps in ns, oldest first; a view."""
-        return self._stamps_np[self._begin:self._end]
+        return self._stamps[self._begin:self._end]
 
     @property
     def samples(self) -> np.ndarray:
         """Samples (N, 6), oldest first; a view."""
-        return self._samples_np[self._begin:self._end]
+        return self._rows[self._begin:self._end, :6]
 
-    def append(self, stamp_ns: int, sample: np.ndarray) -> None:
-        """Add the newest sample; amortized constant time."""
-        if self._end == len(self._stamps_np):
+    @property
+    def raw(self) -> np.ndarray:
+        """(N, 6) as they came from the sensor, in SI units; a view."""
+        return self._rows[self._begin:self._end, 6:12] if self.learned else self.samples
+
+    def append(self, stamp_ns: int, sample: np.ndarray, raw: np.ndarray | None = None,
+               density: np.ndarray | None = None) -> None:
+        """Add the newest sample; amortized constant time.
+
+        Args:
+            raw: (6,) what a front-end made the sample of.
+            density: (2,) its noise, rad/s/sqrt(Hz) and m/s^2/sqrt(Hz).
+        """
+        if self._end == len(self._stamps):
             self._make_room()
-        self._stamps_np[self._end] = stamp_ns
-        self._samples_np[self._end] = sample
+        self._stamps[self._end] = stamp_ns
+        row = self._rows[self._end]
+        row[:6] = sample
+        if raw is not None:
+            row[6:12], row[12:] = raw, density
         self._end += 1
 
     def _make_room(self) -> None:
-        stamps, samples, count = self.stamps.copy(), self.samples.copy(), len(self)
-        if 2 * count > len(self._stamps_np):
-            self._allocate(2 * len(self._stamps_np))
-        self._stamps_np[:count] = stamps
-        self._samples_np[:count] = samples
+        stamps, rows, count = self.stamps.copy(), self._rows[self._begin:self._end].copy(), len(self)
+        if 2 * count > len(self._stamps):
+            self._allocate(2 * len(self._stamps))
+        self._stamps[:count] = stamps
+        self._rows[:count] = rows
         self._begin, self._end = 0, count
 
     def forget_before(self, stamp_ns: int) -> None:
@@ -59,7 +73,23 @@ class ImuBuffer:
 
     def scale_accelerometer(self, factor: float) -> None:
         """Apply a unit that was recognized only after samples had arrived."""
-        self.samples[:, 3:] *= factor
+        self._rows[self._begin:self._end, 3:6] *= factor
+        self._rows[self._begin:self._end, 9:12] *= factor
+
+    def replace(self, samples: np.ndarray, densities: np.ndarray | None) -> None:
+        """Take (N, 6) instead of the samples, and (N, 2) noise of each; without noise they count as raw ones."""
+        rows = self._rows[self._begin:self._end]
+        rows[:, 6:12] = self.raw
+        rows[:, :6] = samples
+        self.learned = densities is not None
+        if densities is not None:
+            rows[:, 12:] = densities
+
+    def density(self, from_ns: int, to_ns: int) -> np.ndarray:
+        """(2,) root mean square noise of the learned samples between two stamps."""
+        first = max(0, int(np.searchsorted(self.stamps, from_ns, side='right')) - 1)
+        last = int(np.searchsorted(self.stamps, to_ns, side='left')) + 1
+        return np.sqrt((self._rows[self._begin:self._end, 12:][first:last] ** 2).mean(axis=0))
 
     def covers(self, stamp_ns: int) -> bool:
         """Whether an interval that starts at `stamp_ns` can be integrated."""

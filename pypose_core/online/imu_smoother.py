@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from pypose_core.learning import ImuCorrector
 from pypose_core.online import correction as corrections
 from pypose_core.online.config import ImuSmootherConfig
 from pypose_core.online.correction import Correction
 from pypose_core.online.fixed_lag import FixedLagWindow, Keyframe, SolveJob
+from pypose_core.online.front_end import FrontEndSwap, ImuFrontEnd
 from pypose_core.online.imu_buffer import ImuBuffer
 from pypose_core.online.initialization import given_state, is_static, static_state
 from pypose_core.online.initializer import Initializer, Start
@@ -53,6 +55,8 @@ class ImuSmoother:
         self._output = ImuOutput(self._propagator.values)
         self._events: list[tuple[str, str]] = []
         self._initializer = Initializer(config)
+        self._front_end: ImuFrontEnd | None = None
+        self._swap: FrontEndSwap | None = None
         self._clear()
 
     # --- state -----------------------------------------------------------------------------------
@@ -61,6 +65,9 @@ class ImuSmoother:
         """Forget every measurement; the IMU's unit and the counters stay."""
         self.status = Status.WAITING
         self._buffer = ImuBuffer()
+        if self._front_end is not None:
+            self._front_end.reset()
+            self._buffer.learned = True
         self._window = FixedLagWindow(self.config, self._buffer, self._propagator.noise,
                                       corrections.inverse(self.T_base_imu))
         self._pending: list[Correction] = []
@@ -122,6 +129,8 @@ class ImuSmoother:
         job = self._job
         if job is not None and job.done:
             self._finish(job)
+        if self._swap is not None and self._swap.done and self._job is None:
+            self._take_up(self._swap)
         stamp_ns += self._time_offset_ns
         elapsed_ns = stamp_ns - self._last_ns
         scale = self._initializer.accel_scale
@@ -130,11 +139,15 @@ class ImuSmoother:
         if elapsed_ns <= 0 or not self._converged or elapsed_ns > self.config.max_imu_gap * 1e9:
             return self._add_unusual(stamp_ns, sample, orientation)
 
-        dt = elapsed_ns * 1e-9
+        dt, raw = elapsed_ns * 1e-9, None
+        if self._front_end is not None:
+            if not np.isfinite(sample).all():       # the network would remember it
+                return self._count(Verdict.NOT_FINITE)
+            raw, sample = sample.copy(), self._corrected(sample)
         outcome = self._propagator.advance(sample, dt)
         if outcome == SAMPLE_NOT_FINITE:
             return self._count(Verdict.NOT_FINITE)
-        self._buffer.append(stamp_ns, sample)
+        self._append(stamp_ns, sample, raw)
         self._last_ns, self._last_dt, self._output.stamp_ns = stamp_ns, dt, stamp_ns
         if outcome != FINE:
             self._diverged(f'the speed exceeds max_velocity ({self.config.max_velocity} m/s) or is not finite')
@@ -165,14 +178,51 @@ class ImuSmoother:
                 self._event('warning', f'gap of {elapsed:.3f} s in the IMU: the covariance is inflated')
                 verdict = self._count(Verdict.GAP)
 
-        dt = (stamp_ns - self._last_ns) * 1e-9 if self._last_ns else 0.0
-        self._buffer.append(stamp_ns, sample)
+        dt, raw = (stamp_ns - self._last_ns) * 1e-9 if self._last_ns else 0.0, None
+        if self._front_end is not None:
+            if dt > self.config.max_imu_gap:
+                self._front_end.reset()
+            raw, sample = sample.copy(), self._corrected(sample)
+        self._append(stamp_ns, sample, raw)
         self._last_ns, self._last_dt, self._output.stamp_ns = stamp_ns, dt, stamp_ns
         if not self._window.keyframes:
             self._initialize(stamp_ns, orientation)
         elif self._propagator.advance(sample, dt) != FINE:
             self._diverged('the state is not finite or too fast')
         return verdict
+
+    def _append(self, stamp_ns: int, sample: np.ndarray, raw: np.ndarray | None) -> None:
+        if self._front_end is None:
+            self._buffer.append(stamp_ns, sample)
+        else:
+            self._buffer.append(stamp_ns, sample, raw, self._front_end.density)
+
+    # --- learned front-end -----------------------------------------------------------------------
+
+    def begin_swap(self, corrector: ImuCorrector | None) -> FrontEndSwap:
+        """Exchange the learned front-end; None goes back to raw samples.
+
+        Call `run()` of the result in any thread. The first `add_imu` after it, while no solve is under way, takes it
+        up: the window's samples are corrected anew and the biases move by what the correction changed in the mean, so
+        the output goes on without a step. A later call replaces an earlier one that is not yet taken up.
+        """
+        self._swap = FrontEndSwap(corrector, self._buffer)
+        return self._swap
+
+    def _take_up(self, swap: FrontEndSwap) -> None:
+        self._swap, self._front_end = None, swap.front_end
+        change = swap.take_up(self._buffer)
+        self._propagator.set_noise(self._front_end)
+        if self._window.keyframes:
+            self._window.recalibrate(change)
+            self._anchor(self._window.last.state, self._propagator.anchor_covariance)
+        name = 'raw samples' if swap.front_end is None else 'a learned front-end'
+        self._event('info', f'the estimator now uses {name}')
+
+    def _corrected(self, raw: np.ndarray) -> np.ndarray:
+        sample = self._front_end.step(raw)
+        self._propagator.set_density(self._front_end.density)
+        return sample
 
     # --- initialization --------------------------------------------------------------------------
 
@@ -181,6 +231,9 @@ class ImuSmoother:
         sentence = self._initializer.recognize_unit(self._buffer, stamp_ns)
         if sentence is not None:
             self._event('warning', sentence)
+            if self._front_end is not None:     # it saw samples in another unit until now
+                self._front_end.reset()
+                self._buffer.replace(*self._front_end.run(self._buffer.raw))
         found = self._initializer.look(self._buffer, stamp_ns, orientation, self._pending)
         if not isinstance(found, Start):
             self.status = found
@@ -219,12 +272,12 @@ class ImuSmoother:
         self._event('error', f'the estimate diverged: {reason}; starting again from the last good keyframe')
         good = self._window.last.state
         covariance = np.diag(np.repeat([self.config.init.attitude_sigma**2, self.config.init.position_sigma**2], 3))
-        samples, stamps = self._buffer.samples[-1:].copy(), self._buffer.stamps[-1:].copy()
+        sample, raw, stamp_ns = self._buffer.samples[-1].copy(), self._buffer.raw[-1].copy(), self._last_ns
         placed_already = self._placed
         self._clear()
         self._placed = placed_already
-        self._buffer.append(int(stamps[0]), samples[0])
-        self._last_ns = int(stamps[0])
+        self._append(stamp_ns, sample, raw)
+        self._last_ns = stamp_ns
         self._start(self._last_ns, *given_state(good[:7], covariance, self.config.init,
                                                 velocity_sigma=self.config.init.velocity_sigma))
 

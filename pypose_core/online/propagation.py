@@ -6,8 +6,10 @@ from torch import Tensor
 from pypose_core import native
 from pypose_core.online import propagation_reference as reference
 from pypose_core.online.config import ImuSmootherConfig
+from pypose_core.online.front_end import ImuFrontEnd
 from pypose_core.online.packed import BIAS, ROW_SIZE, Workspace
 
+NOISE_DENSITY = slice(Workspace.NOISE.start, Workspace.NOISE.start + 2)
 FINE, SAMPLE_NOT_FINITE, STATE_NOT_FINITE, TOO_FAST = range(4)
 
 
@@ -38,6 +40,7 @@ class ImuPropagator:
         self._sample_values = self._sample.numpy()
         self.noise = torch.cat([config.noise.vector(), torch.tensor(
             [config.max_imu_gap, config.gap_gyro_sigma, config.gap_accel_sigma], dtype=torch.float64)])
+        self._configured = self.noise.clone()
         self.values[Workspace.NOISE] = self.noise.numpy()
         self.values[Workspace.GRAVITY] = config.gravity
         self.values[Workspace.EXTRINSIC] = T_imu_base
@@ -64,6 +67,22 @@ class ImuPropagator:
         values[Workspace.ROW] = integrate(pieces, state[10:], self.noise)
         values[Workspace.SAMPLE] = last_sample
         self._output(self._block, last_dt)
+
+    @property
+    def anchor_covariance(self) -> np.ndarray:
+        """(15, 15) of the keyframe that propagation starts from; a copy."""
+        return self.values[Workspace.ANCHOR_COVARIANCE].reshape(15, 15).copy()
+
+    def set_noise(self, front_end: ImuFrontEnd | None) -> None:
+        """Use a front-end's noise, also where `noise` was handed to; None for the configured one."""
+        self.noise.copy_(self._configured)
+        if front_end is not None:
+            self.noise[:2], self.noise[2:4] = torch.from_numpy(front_end.density), torch.from_numpy(front_end.walk)
+        self.values[Workspace.NOISE] = self.noise.numpy()
+
+    def set_density(self, density: np.ndarray) -> None:
+        """Noise (2,) of the next interval, rad/s/sqrt(Hz) and m/s^2/sqrt(Hz)."""
+        self.values[NOISE_DENSITY] = density
 
     def advance(self, sample: np.ndarray, dt: float) -> int:
         """Integrate the interval of dt seconds that ends at `sample` (6,); returns FINE or what is wrong."""

@@ -1,0 +1,202 @@
+"""The recipe by which an IMU corrector is trained on recordings with known states, and judged on others.
+
+Every recording has biases of its own, which are calibrated on the part of it that may be looked at, before and apart
+from the network: learned is what recordings have in common (scales and axes, what motion does to the sensor, how good
+each sample is). An estimator on a robot goes on estimating biases in the same way.
+"""
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pypose_core.inertial import ImuNoise
+
+from .imu_corrector import ImuCorrector
+from .imu_windows import ImuWindows, KnownStates, cut_windows
+from .preintegration_level import (
+    Motion,
+    PreintegrationLevel,
+    calibrated_bias,
+    fixed_corrector,
+    negative_log_likelihood,
+)
+from .trainer import BilevelTrainer, Progress
+from .training_config import TrainingConfig
+
+Span = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Recording:
+    """An IMU and known states, with the parts of it (s since the first state) for each purpose; None: no part."""
+
+    name: str
+    stamps_ns: NDArray[np.int64]
+    imu: NDArray[np.float64]
+    states: KnownStates
+    train: Span | None = None
+    """What is learned from."""
+    validation: Span | None = None
+    """What decides which epoch is kept."""
+    held_out: Span | None = None
+    """What nothing is decided on: the numbers that are reported are of it."""
+
+
+@dataclass(frozen=True)
+class ImuTrainingConfig:
+    """Parameters of `train_imu_corrector`."""
+
+    training: TrainingConfig = field(default_factory=lambda: TrainingConfig(
+        epochs=6, batch_size=32, learning_rate=1e-3, weight_decay=1.0))
+    """Of the network; few epochs and much weight decay, for minutes of flight are little data."""
+    noise_training: TrainingConfig = field(default_factory=lambda: TrainingConfig(
+        epochs=4, batch_size=32, learning_rate=0.1, weight_decay=0.0))
+    """Of the six constants of the noise, before the network."""
+    windows: tuple[float, ...] = (1.0, 5.0)
+    """s. Lengths to train and report on: long ones weigh what stays, short ones what changes."""
+    every: float = 0.5
+    """s between the starts of windows."""
+    gravity: float = 9.81
+    """m/s²."""
+    noise: ImuNoise = field(default_factory=lambda: ImuNoise(1.7e-4, 2e-3, 2e-5, 3e-3))
+    """What the network starts from and is compared with: the sensor's stated densities."""
+    identity: float = 1.0
+    """Weight of the mean squares of scale and axis errors (per mille of the gyroscope's, percent of the
+    accelerometer's) and of the convolutions' corrections as shares of their limit: what gains nothing stays zero."""
+    limit: tuple[float, float] = (0.001, 0.2)
+    """rad/s and m/s². Of those corrections."""
+    channels: int = 16
+    """Of the network."""
+    dilations: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
+    """Of the network."""
+
+    @property
+    def level(self) -> PreintegrationLevel:
+        return PreintegrationLevel(torch.tensor([0.0, 0.0, -self.gravity], dtype=torch.float64))
+
+
+@dataclass(frozen=True)
+class Score:
+    """One line of the comparison: a front-end on windows of one length."""
+
+    front_end: str
+    seconds: float
+    windows: int
+    rotation_deg: float
+    velocity_m_s: float
+    position_m: float
+    nees: float
+    """Expected is 9."""
+
+    @staticmethod
+    def of(name: str, seconds: float, motion: Motion) -> 'Score':
+        return Score(name, seconds, len(motion.error), **motion.rmse(), nees=motion.nees())
+
+
+@dataclass(frozen=True)
+class TrainedCorrector:
+    """What `train_imu_corrector` returns."""
+
+    corrector: ImuCorrector
+    """With the biases of the last recording."""
+    history: list[Progress]
+    scores: list[Score]
+    """On the held-out parts: with the calibrated biases and fixed noise, and learned."""
+    biases: dict[str, Tensor]
+    """(6,) of each recording, calibrated on its train and validation parts."""
+
+
+def train_imu_corrector(recordings: Sequence[Recording], config: ImuTrainingConfig | None = None, *,
+                        known: dict[str, Tensor] | None = None,
+                        progress: Callable[[Progress], None] = lambda progress: None) -> TrainedCorrector:
+    """Train on the train parts, keep the epoch that is best on the validation parts, report the held-out ones.
+
+    Args:
+        known: other biases (6,) of the held-out recording to compare with, by a name for the table.
+        progress: called after each epoch, those of the noise's constants first.
+    """
+    config = config or ImuTrainingConfig()
+    torch.manual_seed(config.training.seed)
+    rate = 1e9 / float(np.median(np.diff(recordings[-1].stamps_ns)))
+    corrector = ImuCorrector(rate=round(rate, 3), channels=config.channels, dilations=config.dilations,
+                             limit=config.limit)
+    biases = {one.name: _calibrate(one, config) for one in recordings}
+    reference = biases[recordings[-1].name]
+    corrector.calibrate(reference, config.noise, bias_sigma=(1e-4, 1e-2))
+    corrector.train_statistics(*_statistics(recordings, biases, reference))
+    parts = {purpose: [_windows(recordings, biases, reference, purpose, seconds, config, corrector.receptive_field - 1)
+                       for seconds in config.windows] for purpose in ('train', 'validation', 'held_out')}
+    level = config.level
+    given = {purpose: [one for one in sets if one is not None] for purpose, sets in parts.items()}
+    history: list[Progress] = []
+    noise = [corrector.log_density, corrector.log_walk, corrector.log_bias_sigma]
+    for stage, learned in ((config.noise_training, noise), (config.training, list(corrector.parameters()))):
+        for parameter in corrector.parameters():
+            parameter.requires_grad_(any(parameter is one for one in learned))
+        corrector.bias.requires_grad_(False)        # calibrated, see above
+        trainer = BilevelTrainer(corrector, level, _Loss(corrector, config.identity), stage)
+        history += trainer.fit(given['train'], validation=given['validation'], progress=progress)
+    corrector.eval()
+    scores = []
+    with torch.no_grad():
+        for seconds, windows in zip(config.windows, parts['held_out']):
+            if windows is not None:
+                lines = {'biases calibrated on the training part, stated noise': reference,
+                         **{f'{name}, stated noise': bias for name, bias in (known or {}).items()}}
+                scores += [Score.of(name, seconds, level(fixed_corrector(bias, config.noise), windows))
+                           for name, bias in lines.items()]
+                scores.append(Score.of('learned', seconds, level(corrector, windows)))
+    return TrainedCorrector(corrector, history, scores, biases)
+
+
+class _Loss:
+    """Likelihood, and the pull towards doing nothing."""
+
+    def __init__(self, corrector: ImuCorrector, identity: float):
+        self._corrector, self._identity = corrector, identity
+
+    def __call__(self, motion: Motion, windows: ImuWindows) -> Tensor:
+        loss = negative_log_likelihood(motion)
+        if self._corrector.training:
+            scaled = self._corrector.mixing * torch.tensor([1000.0, 100.0])[:, None, None]
+            loss = loss + self._identity * (scaled.square().mean() + motion.change.square().mean())
+        return loss
+
+
+def _calibrate(recording: Recording, config: ImuTrainingConfig) -> Tensor:
+    spans = [span for span in (recording.train, recording.validation) if span is not None]
+    if not spans:
+        raise ValueError(f'{recording.name}: its biases need a part to be calibrated on')
+    span = min(a for a, _ in spans), max(b for _, b in spans)
+    windows = cut_windows(recording.stamps_ns, recording.imu, recording.states, seconds=1.0, every=1.0, context=0,
+                          span=span)
+    return calibrated_bias(windows, config.level.gravity)
+
+
+def _windows(recordings: Sequence[Recording], biases: dict[str, Tensor], reference: Tensor, purpose: str,
+             seconds: float, config: ImuTrainingConfig, context: int) -> ImuWindows | None:
+    """All of one purpose and length, every recording's biases exchanged for the reference ones."""
+    parts = []
+    for one in recordings:
+        span = getattr(one, purpose)
+        if span is not None:
+            parts.append(cut_windows(one.stamps_ns, one.imu - (biases[one.name] - reference).numpy(), one.states,
+                                     seconds=seconds, every=config.every, context=context, span=span))
+    return ImuWindows.joined(parts) if parts else None
+
+
+def _statistics(recordings: Sequence[Recording], biases: dict[str, Tensor],
+                reference: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and spread of what is learned from."""
+    parts = []
+    for one in recordings:
+        if one.train is not None:
+            seconds = (one.stamps_ns - one.states.stamps_ns[0]) * 1e-9
+            inside = (seconds >= one.train[0]) & (seconds <= one.train[1])
+            parts.append(torch.from_numpy(one.imu[inside]) - biases[one.name] + reference)
+    samples = torch.cat(parts)
+    return samples.mean(0), samples.std(0)
+
