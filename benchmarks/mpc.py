@@ -1,14 +1,16 @@
 """Model predictive control on the tasks of the data folder.
 
-Against CasADi's interfaces to fatrop and, by its SQP method with Gauss-Newton Hessians, to HPIPM. Both sides get the
-states of one closed loop one after the other, each begins at its last solution one step later, and each call is made
-as a user makes it. Costs and violations are those of the controls rolled out through the model.
+Against CasADi's interfaces to fatrop and, by its SQP method, to HPIPM, with options that suit control
+(peers/casadi_mpc.py). Both sides get the states of one closed loop one after the other, each begins at its last
+solution one step later, and each call is made as a user makes it. Costs and violations are those of the controls
+rolled out through the model.
 
 Needs the tasks: $PYPOSE_DATA, or shared/data beside the checkout.
 """
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import casadi as ca
 import numpy as np
@@ -16,6 +18,8 @@ import torch
 from harness import Record, compare, main
 from mpc_tasks import DATA, FASTER, Bicycle, Quadrotor, Unicycle, cartpole, tasks, tensor
 from peers.casadi_mpc import CasadiMpc
+
+from pypose_core.control import OcpOptions
 
 C = tasks.casadi_ops()
 VERSION = f'casadi {ca.__version__}'
@@ -32,15 +36,20 @@ def states(task, ocp, steps: int) -> list[tuple]:
     return found
 
 
-def ours(ocp, task, given, first: bool) -> np.ndarray:
+def ours(ocp, task, given, first: bool, options: OcpOptions | None = None) -> np.ndarray:
     """Controls of one solve."""
     x, before, parameters, _ = given
     return ocp.solve(tensor(task.ours(x)), u_prev=tensor(before) if ocp.rates else None, parameters=parameters,
                      start='roll' if first else 'shift',
-                     guess=(None, tensor(task.guess())) if first else None).controls.numpy()
+                     guess=(None, tensor(task.guess())) if first else None,
+                     options=None if first else options).controls.numpy()
 
 
-def peer_problem(task, solver: str) -> CasadiMpc:
+NAMES = {'fatrop': f'{VERSION} fatrop', 'hpipm': f'{VERSION} SQP with HPIPM'}
+ONCE = OcpOptions(max_iterations=1, line_search=False, qp_tolerance=1e-7)
+
+
+def peer_problem(task, solver: str, iterations: int = 100) -> CasadiMpc:
     """The same problem in CasADi."""
     s, inf = task.spec, np.inf
     if isinstance(task, Unicycle):
@@ -50,7 +59,8 @@ def peer_problem(task, solver: str) -> CasadiMpc:
             step=lambda x, u: ca.vertcat(tasks.rk4(lambda a, b: tasks.unicycle_ode(C, a, b), x[:3], u, s['dt']), u),
             stage=lambda x, u, p: [W['Wx'] * (x[:3] - p[:3]), W['Wu'] * (u - p[3:]), W['Wdu'] * (u - x[3:])],
             end=lambda x, p: [W['Wf'] * (x[:3] - p[:3])], sizes=(5, 2, 5), N=s['N'], u_bounds=(-limit, limit),
-            x_bounds=(np.full(5, -inf), np.full(5, inf)), rate=(-change, change), solver=solver)
+            x_bounds=(np.full(5, -inf), np.full(5, inf)), rate=(-change, change), solver=solver,
+            exact=solver == 'hpipm' and iterations > 1, iterations=iterations)
     if isinstance(task, Bicycle):
         limit = np.array([s['a_max'], s['delta_max']])
         W = {k: ca.DM(s[k]) for k in ('Wx', 'Wu', 'Wf')}
@@ -113,12 +123,36 @@ def warm(task, solver: str, steps: int, rounds: int) -> Record:
                         f'{(mine[:, 0] / theirs[:, 0] - 1).max():.1e} above the peer\'s, largest violation '
                         f'{mine[:, 1].max():.1e} and {theirs[:, 1].max():.1e}')
         return bool((mine[:, 0] <= theirs[:, 0] * (1 + 1e-4) + 1e-9).all() and mine[:, 1].max() <= 1e-4)
-    record = compare(f'{task.name}, {steps} warm started solves', peer=f'{VERSION} {solver}', ours=run_ours,
+    record = compare(f'{task.name}, {steps} warm started solves', peer=NAMES[solver], ours=run_ours,
                      theirs=run_theirs, agree=agree, target=task.target, rounds=rounds,
                      note='costs never more than 1e-4 above the peer\'s')
     scale = 1 / steps
-    return Record(**(vars(record) | {'ours_s': record.ours_s * scale, 'peer_s': record.peer_s * scale,
-                                     'note': f'{record.note}; {seen["text"]}; times of one solve'}))
+    return replace(record, ours_s=record.ours_s * scale, peer_s=record.peer_s * scale,
+                   note=f'{record.note}; {seen["text"]}; times of one solve')
+
+
+def real_time(task, steps: int, rounds: int) -> Record:
+    """The first state solved until converged, one quadratic program for each that follows."""
+    ocp = task.ocp(hessian='gauss_newton')
+    given = states(task, ocp, steps)
+    first, once, seen = peer_problem(task, 'hpipm'), peer_problem(task, 'hpipm', 1), {}
+
+    def run_ours():
+        return [ours(ocp, task, g, k == 0, ONCE) for k, g in enumerate(given)]
+
+    def run_theirs():
+        found = [peer_controls(first, task, given[0], True)]
+        once.w, once.lam_x, once.lam_g = first.w, first.lam_x, first.lam_g
+        return found + [peer_controls(once, task, g, False) for g in given[1:]]
+
+    def agree(a, b):
+        mine, theirs = scores(task, given, a), scores(task, given, b)
+        seen['text'] = f'{mine[:, 0].mean():.6g} and {theirs[:, 0].mean():.6g}'
+        return bool(mine[:, 0].mean() <= theirs[:, 0].mean() * (1 + 1e-4) and mine[:, 1].max() <= 1e-4)
+    record = compare(f'{task.name}, {steps} states, one real-time iteration each', peer=NAMES['hpipm'], ours=run_ours,
+                     theirs=run_theirs, agree=agree, rounds=rounds)
+    return replace(record, ours_s=record.ours_s / steps, peer_s=record.peer_s / steps,
+                   note=f'mean cost at most 1e-4 above the peer\'s: {seen["text"]}; times of one solve')
 
 
 def closed_loop(task, steps: int) -> Record:
@@ -161,18 +195,18 @@ def swing_up(solver: str, rounds: int) -> Record:
     def agree(a, b):
         seen['costs'] = tasks.score_cartpole(a)[0], tasks.score_cartpole(b)[0]
         return seen['costs'][0] <= 9.18
-    record = compare('cartpole swing-up N = 60, cold', peer=f'{VERSION} {solver}', ours=run_ours,
+    record = compare('cartpole swing-up N = 60, cold', peer=NAMES[solver], ours=run_ours,
                      theirs=run_theirs, agree=agree, target=1.0, rounds=rounds, note='cost at most 9.18')
-    return Record(**(vars(record) | {'note': f'{record.note}: {seen["costs"][0]:.6g} and {seen["costs"][1]:.6g}'}))
+    return replace(record, note=f'{record.note}: {seen["costs"][0]:.6g} and {seen["costs"][1]:.6g}')
 
 
 def torch_dynamics(steps: int, backend: str) -> Record:
     """The unicycle evaluated by torch in part or in whole, beside the same problem traced; steps of 1e-3 are small."""
     task = Unicycle()
-    given = states(task, task.ocp(), steps)
+    given = states(task, task.ocp(hessian='gauss_newton'), steps)
     nothing = torch.nn.Parameter(torch.zeros(3, dtype=torch.float64))     # as a learned residual: it is never traced
-    slow = task.ocp(backend, (lambda x, u: nothing) if backend == 'auto' else None)
-    fast = task.ocp()
+    slow = task.ocp(backend, (lambda x, u: nothing) if backend == 'auto' else None, 'gauss_newton')
+    fast = task.ocp(hessian='gauss_newton')
     slow.options = fast.options = FASTER
     what = 'dynamics that cannot be traced' if slow.in_torch == 'dynamics' else 'all functions by torch'
     record = compare(f'{task.name}, {what}', peer='ours, traced',
@@ -180,7 +214,7 @@ def torch_dynamics(steps: int, backend: str) -> Record:
                      theirs=lambda: [ours(fast, task, g, k == 0) for k, g in enumerate(given)], rounds=3,
                      agree=lambda a, b: all(np.allclose(x, y, atol=1e-3) for x, y in zip(a, b)),
                      note='controls to 1e-3; asked: at most 10 ms; times of one solve')
-    return Record(**(vars(record) | {'ours_s': record.ours_s / steps, 'peer_s': record.peer_s / steps}))
+    return replace(record, ours_s=record.ours_s / steps, peer_s=record.peer_s / steps)
 
 
 def records(quick: bool) -> Iterator[Record]:
@@ -190,6 +224,7 @@ def records(quick: bool) -> Iterator[Record]:
             yield warm(task, solver, 20 if quick else min(task.steps, 60), rounds)
         if not quick:
             yield closed_loop(task, task.steps)
+    yield real_time(Unicycle(), 20 if quick else 60, rounds)
     yield swing_up('fatrop', rounds)
     for backend in ('auto', 'torch'):
         yield torch_dynamics(20 if quick else 60, backend)

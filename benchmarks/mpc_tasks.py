@@ -52,7 +52,7 @@ class Unicycle:
     nx, nu, steps = 3, 2, spec['steps']
     reference = 'c_unicycle'
 
-    def ocp(self, backend: str = 'native', residual: Callable | None = None) -> OCP:
+    def ocp(self, backend: str = 'native', residual: Callable | None = None, hessian: str = 'exact') -> OCP:
         """With a residual(x, u) added to the next state, if given."""
         s = self.spec
         Wx, Wu, Wdu, Wf = (f64(s[k]) for k in ('Wx', 'Wu', 'Wdu', 'Wf'))
@@ -69,7 +69,7 @@ class Unicycle:
                        [Wx * (x - p.xr), Wu * (u - p.ur), Wdu * (u - p.u_prev)], -1)),
                    terminal_cost=LeastSquares(lambda x, p: Wf * (x - p.xr)), control_bounds=Box(-limit, limit),
                    rate_bounds=Box(-change, change), parameters={'xr': (3,), 'ur': (2,)}, options=OPTIONS,
-                   backend=backend)
+                   backend=backend, hessian=hessian)
 
     def start(self):
         return np.array(self.spec['x_init']), np.zeros(2)

@@ -1,4 +1,4 @@
-"""The model predictive control tasks in CasADi: fatrop, and its SQP method on HPIPM or with exact Hessians, and IPOPT.
+"""The model predictive control tasks in CasADi: fatrop, and its SQP method on HPIPM.
 
 Multiple shooting with the variables in the order x_0, u_0, x_1, u_1, ..., which is how both fatrop and HPIPM
 recognize the stages. Where rates are limited, the state carries the control before.
@@ -18,11 +18,16 @@ class CasadiMpc:
         u_bounds, x_bounds: (lower, upper) arrays; states at k = 1 … N.
         path: rows (x) that must not be negative at k = 1 … N, or None.
         rate: (lower, upper) of u_k - u_{k-1}; the last numbers of the state are then u_{k-1}.
-        solver: 'fatrop', 'hpipm' or 'ipopt'. Their tolerances are their own defaults.
+        solver: 'fatrop' or 'hpipm'. Tuned for control as far as its options allow: tolerances at which another
+            iteration changes the cost by less than 1e-4 of it, as ours have; HPIPM in its mode 'speed', without its
+            warm start, which made it slower or fail on each of the tasks.
+        exact: the SQP method takes the Lagrangian's Hessian, its negative eigenvalues clipped, not Gauss-Newton's.
+        iterations: of the SQP method; 1 is the real-time iteration, without line search.
     """
 
     def __init__(self, *, step: Callable, stage: Callable, end: Callable, sizes: tuple[int, int, int], N: int,
-                 u_bounds, x_bounds, path: Callable | None = None, rate=None, solver: str):
+                 u_bounds, x_bounds, path: Callable | None = None, rate=None, solver: str,
+                 exact: bool = False, iterations: int = 100):
         nx, nu, np_ = sizes
         self.N, self.nx, self.nu = N, nx, nu
         P = ca.MX.sym('p', np_ * (N + 1))
@@ -66,21 +71,26 @@ class CasadiMpc:
         nlp = {'x': ca.vertcat(*w), 'p': P, 'f': 0.5 * ca.sumsqr(r), 'g': ca.vertcat(*g)}
         quiet = {'print_time': False, 'expand': True}
         if solver == 'fatrop':
-            options = quiet | {'structure_detection': 'auto', 'equality': equality, 'fatrop.print_level': 0}
+            options = quiet | {'structure_detection': 'auto', 'equality': equality, 'fatrop.print_level': 0,
+                               'fatrop.tol': 1e-4}
             self.solver = ca.nlpsol('s', 'fatrop', nlp, options)
-        elif solver == 'ipopt':
-            self.solver = ca.nlpsol('s', 'ipopt', nlp, quiet | {
-                'ipopt.print_level': 0, 'ipopt.sb': 'yes', 'ipopt.warm_start_init_point': 'yes'})
         else:
-            J = ca.jacobian(r, nlp['x'])
-            sigma, multipliers = ca.MX.sym('sigma'), ca.MX.sym('lam', nlp['g'].numel())
-            hessian = ca.Function('H', [nlp['x'], P, sigma, multipliers], [sigma * ca.mtimes(J.T, J)],
-                                  ['x', 'p', 'lam_f', 'lam_g'], ['hess_gamma_x_x'])
-            self.solver = ca.nlpsol('s', 'sqpmethod', nlp, quiet | {
+            options = quiet | {
                 'qpsol': 'hpipm', 'qpsol_options': {'print_time': False, 'error_on_fail': False,
-                                                    'hpipm': {'iter_max': 100, 'warm_start': 1}},
-                'hess_lag': hessian.expand(), 'print_header': False, 'print_iteration': False, 'print_status': False,
-                'max_iter': 100, 'error_on_fail': False})
+                                                    'hpipm': {'iter_max': 50, 'mode': 'speed'}},
+                'print_header': False, 'print_iteration': False, 'print_status': False, 'max_iter': iterations,
+                'error_on_fail': False, 'tol_pr': 1e-4, 'tol_du': 1e-3}
+            if iterations == 1:
+                options['max_iter_ls'] = 0
+            if exact:
+                options['convexify_strategy'] = 'eigen-clip'
+            else:
+                J = ca.jacobian(r, nlp['x'])
+                sigma, multipliers = ca.MX.sym('sigma'), ca.MX.sym('lam', nlp['g'].numel())
+                hessian = ca.Function('H', [nlp['x'], P, sigma, multipliers], [sigma * ca.mtimes(J.T, J)],
+                                      ['x', 'p', 'lam_f', 'lam_g'], ['hess_gamma_x_x'])
+                options['hess_lag'] = hessian.expand()
+            self.solver = ca.nlpsol('s', 'sqpmethod', nlp, options)
         self.lbx, self.ubx, self.lbg, self.ubg = map(np.concatenate, (self.lbx, self.ubx, self.lbg, self.ubg))
         self.w = np.zeros(len(self.lbx))
         self.lam_x, self.lam_g = np.zeros(len(self.lbx)), np.zeros(len(self.lbg))
