@@ -8,6 +8,7 @@ from pypose_core.control.ocp import OCP
 from pypose_core.control.problem import Cost, LeastSquares, StageConstraint
 from pypose_core.control.tape import compile_tape
 from pypose_core.control.traced import Untraceable
+from pypose_core.dynamics import Ackermann, CartPole, DifferentialDrive, Omnidirectional, Unicycle
 
 SMOOTH = {
     'trigonometric': lambda x, u: torch.stack([torch.sin(x[..., 0]) * torch.cos(u[..., 0]),
@@ -23,6 +24,15 @@ SMOOTH = {
     'matrices': lambda x, u: x @ f64([[0.9, 0.1], [-0.2, 0.8]]) + torch.nn.functional.linear(u, f64([[0.3], [0.7]])),
     'norms': lambda x, u: torch.cat([torch.linalg.norm(x + 3, dim=-1, keepdim=True), (x * x).sum(-1, keepdim=True)
                                      + torch.clamp(u, -0.4, 0.4)], -1),
+}
+SMOOTH |= {
+    'inverse sines': lambda x, u: torch.stack([torch.asin(0.2 * x[..., 0]) + torch.sinh(u[..., 0]),
+                                               torch.acos(0.1 * x[..., 1]) * torch.cosh(0.5 * x[..., 0])], -1),
+    'activations': lambda x, u: torch.nn.functional.softplus(x) + torch.nn.functional.silu(u)
+    + torch.nn.functional.elu(3 * x) * torch.nn.functional.leaky_relu(x, 0.1) + torch.sign(u) * x,
+    'parts': lambda x, u: torch.cat([torch.cat(torch.split(x * x, 1, -1)[::-1], -1).chunk(2, -1)[1] + u,
+                                     torch.rsqrt(1 + x[..., :1] ** 2) * u.expand_as(u)], -1),
+    'sinc': lambda x, u: torch.sinc(x * torch.where(x > 0.0, 1.0, 1e-3)) + u,
 }
 
 
@@ -77,6 +87,19 @@ def test_the_exact_hessian_of_the_cost_alone_without_multipliers():
     X, U = torch.randn(12, 2).double(), torch.randn(11, 1).double()
     native, reference = (problem(SMOOTH['exponential'], b, 'exact') for b in ('native', 'torch'))
     close(native.record(X, U), reference.record(X, U))
+
+
+@pytest.mark.parametrize('model, state, control', [
+    (Unicycle(0.1), 3, 2), (DifferentialDrive(0.1, 0.05, 0.3), 3, 2), (Omnidirectional(0.1), 3, 3),
+    (Ackermann(0.1, 0.5), 4, 2), (CartPole(0.05), 4, 1)], ids=lambda m: type(m).__name__)
+def test_the_models_of_the_library_are_traced_and_right_at_rest(model, state, control):
+    ocp, reference = (OCP(lambda x, u, p: model.state_transition(x, u), state=state, control=control, horizon=5,
+                          stage_cost=LeastSquares(lambda x, u, p: torch.cat([x, u], -1)), backend=backend,
+                          terminal_cost=LeastSquares(lambda x, p: x)) for backend in ('native', 'torch'))
+    torch.manual_seed(5)
+    X, U = torch.randn(6, state).double(), torch.randn(5, control).double()
+    X[0], U[0], U[1] = 0, 0, 1e-5
+    close(ocp.record(X, U), reference.record(X, U))
 
 
 def test_equal_expressions_are_one_node_and_zeros_vanish():

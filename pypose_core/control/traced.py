@@ -5,6 +5,7 @@ work on it, and build an expression graph. What cannot be traced raises `Untrace
 """
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -222,6 +223,33 @@ def _like(value: float) -> Callable:
     return lambda x, **_: Traced(np.full(_elements(x).shape, value))
 
 
+def _sinc(x) -> Traced:
+    """sin(π x) / (π x), by its series near 0, where neither value nor derivatives may divide by it."""
+    z = math.pi * x
+    squared = z * z
+    far = squared > 1e-4
+    safe = _where(far, z, 1.0)
+    series = 1 - squared / 6 * (1 - squared / 20 * (1 - squared / 42))
+    return _where(far, _elementwise('sin')(safe) / safe, series)
+
+
+def _softplus(x, beta=1.0, **_) -> Traced:
+    return _maximum(x, 0.0) + _elementwise('log')(1 + _exp(-beta * _elementwise('abs')(x))) / beta
+
+
+def _asin(x, **_) -> Traced:
+    return _pairwise('atan2')(x, _sqrt(1 - x * x))
+
+
+def _parts(x, sizes, dim=0) -> tuple[Traced, ...]:
+    """split(): parts of given sizes, or of one size."""
+    x = _elements(x)
+    count = x.shape[dim]
+    if isinstance(sizes, int):
+        sizes = [min(sizes, count - i) for i in range(0, count, sizes)]
+    return tuple(Traced(part) for part in np.split(x, np.cumsum(sizes)[:-1], dim))
+
+
 def _cross(a, b, dim=-1) -> Traced:
     a, b = _elements(a), _elements(b)
     return Traced(np.stack([a[..., i] * b[..., j] - a[..., j] * b[..., i] for i, j in ((1, 2), (2, 0), (0, 1))], -1))
@@ -237,6 +265,12 @@ _FUNCTIONS: dict[str, Callable] = {
     'square': lambda x: x * x, 'reciprocal': lambda x: 1 / x, 'sigmoid': lambda x: 1 / (1 + _exp(-x)),
     'maximum': _maximum, 'minimum': _minimum, 'max': _maximum, 'min': _minimum, 'clamp': _clamp, 'clip': _clamp,
     'relu': lambda x, **_: _maximum(x, 0.0), 'gt': _greater, 'lt': lambda a, b: _greater(b, a), 'where': _where,
+    'sinc': _sinc, 'asin': _asin, 'arcsin': _asin, 'acos': lambda x: math.pi / 2 - _asin(x),
+    'sinh': lambda x: (_exp(x) - _exp(-x)) / 2, 'cosh': lambda x: (_exp(x) + _exp(-x)) / 2,
+    'sign': lambda x: _greater(x, 0.0) - _greater(0.0, x), 'rsqrt': lambda x: 1 / _sqrt(x),
+    'softplus': _softplus, 'silu': lambda x, **_: x / (1 + _exp(-x)),
+    'elu': lambda x, alpha=1.0, **_: _maximum(x, 0.0) + alpha * (_exp(_minimum(x, 0.0)) - 1),
+    'leaky_relu': lambda x, negative_slope=0.01, **_: _maximum(x, 0.0) + negative_slope * _minimum(x, 0.0),
     'hypot': lambda a, b: _sqrt(a * a + b * b),
     'stack': lambda xs, dim=0: Traced(np.stack(np.broadcast_arrays(*map(_elements, xs)), dim)),
     'cat': lambda xs, dim=0: Traced(np.concatenate([_elements(x) for x in xs], dim)),
@@ -250,6 +284,11 @@ _FUNCTIONS: dict[str, Callable] = {
     'squeeze': lambda x, dim=None: Traced(np.squeeze(_elements(x), dim)),
     'reshape': lambda x, *shape: Traced(_elements(x).reshape(*shape)),
     'flatten': lambda x, start_dim=0, end_dim=-1: Traced(_elements(x).reshape(-1)),
+    'split': _parts, 'split_with_sizes': _parts,
+    'chunk': lambda x, chunks, dim=0: _parts(x, -(-_elements(x).shape[dim] // chunks), dim),
+    'expand': lambda x, *shape: Traced(np.broadcast_to(_elements(x), [
+        n if s == -1 else s for n, s in zip(_elements(x).shape[-len(shape):], shape)])),
+    'expand_as': lambda x, other: Traced(np.broadcast_to(_elements(x), other.shape)),
     'unbind': lambda x, dim=0: tuple(Traced(e) for e in np.moveaxis(_elements(x), dim, 0)),
     'to': lambda x, *_, **__: x, 'double': lambda x: x, 'clone': lambda x, **_: x, 'detach': lambda x: x,
     'tensor': lambda x: x,
