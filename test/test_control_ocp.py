@@ -1,4 +1,7 @@
 """Optimal control: optima against independent solvers, constraints, statuses, warm starts."""
+import threading
+import time
+
 import numpy as np
 import pytest
 import scipy.linalg
@@ -256,6 +259,29 @@ def test_a_stage_constraint_on_state_and_control_holds():
     result = ocp.solve(f64([1.5, 0.0]), start='roll')
     product = result.states[:-1, 1] * result.controls[:, 0]
     assert result.converged and product.max() == pytest.approx(0.1, abs=1e-7)
+
+
+def test_another_thread_runs_while_a_problem_is_solved():
+    """The solve is one native call: a count that goes on within it went on without the GIL."""
+    ocp = tracking(horizon=400, constraints=[], options=OcpOptions(tolerance=0.0, max_iterations=200))
+    given = {'u_prev': STOPPED, 'parameters': TRACKING, 'start': 'roll'}
+    ocp.solve(START, **given)
+    turns, stop = [0], threading.Event()
+
+    def count():
+        while not stop.is_set():
+            turns[0] += 1
+            time.sleep(1e-4)
+    thread = threading.Thread(target=count)
+    thread.start()
+    try:
+        before = turns[0]
+        result = ocp.solve(START, **given)
+        during = turns[0] - before
+    finally:
+        stop.set()
+        thread.join()
+    assert during > 20, f'{during} turns in {result.stats.seconds} s'
 
 
 def test_functions_that_are_not_finite_end_with_a_status():
