@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from pypose_core.linalg import BlockPattern, CudssCholesky, NotPositiveDefinite
-from pypose_core.linalg.cudss import lower_csr
+from pypose_core.linalg.csr import lower_csr
 
 f64 = torch.float64
 ready = torch.cuda.is_available() and importlib.util.find_spec('nvmath') is not None

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from .factor_graph import FactorGraph
+from .operations import operations
 from .relative_poses import relative_poses
 
 
@@ -32,12 +33,12 @@ def chordal_initialization(graph: FactorGraph, name: str) -> None:
     if not len(index):
         return
     held = graph.held[name] | _first_of_loose_parts(graph.held[name], index)
-    graph.set_values(name, torch.ops.pypose.graph_chordal(graph.values[name], held, index, measured, information))
+    graph.set_values(name, operations.graph_chordal(graph.values[name], held, index, measured, information))
 
 
 def _first_of_loose_parts(held: Tensor, index: Tensor) -> Tensor:
     """(N,) bool: the first variable of each part of the graph in which none is held."""
-    first = torch.ops.pypose.graph_components(len(held), index)
+    first = operations.graph_components(len(held), index)
     loose = torch.ones_like(held)
     loose[first[held]] = False
     return loose & (first == torch.arange(len(held)))

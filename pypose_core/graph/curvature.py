@@ -59,7 +59,8 @@ class _Bent:
 
     @staticmethod
     def knows(factors: Factors) -> bool:
-        return isinstance(factors, Between | Prior) and factors.groups[0] is SE3 and factors.kernel is RobustKernel.NONE
+        return (SE3.native and isinstance(factors, Between | Prior) and factors.groups[0] is SE3
+                and factors.kernel is RobustKernel.NONE)
 
     def add_multiplied(self, v: Tensor, out: Tensor) -> None:
         torch.ops.pypose.graph_curvature_multiply(self._handle, v, out)

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pypose_core import native
-
 from .factors import Factors
 from .groups import SIM3, Group, normalized
 from .levenberg_marquardt import LevenbergMarquardt
@@ -27,14 +25,9 @@ class FactorGraph:
 
     Cost: the sum of rho(r' Omega r) over all factors, without a factor 1/2. A graph needs a gauge: in each
     connected part a prior or a held variable; without one the result's status says so and names a variable.
-
-    Raises:
-        RuntimeError: the native kernels are missing.
     """
 
     def __init__(self):
-        if not native.available:
-            raise RuntimeError(f'factor graphs need the native kernels: {native.status}')
         self.groups: dict[str, Group] = {}
         self.values: dict[str, Tensor] = {}
         self.held: dict[str, Tensor] = {}

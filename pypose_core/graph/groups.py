@@ -10,6 +10,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
+from pypose_core import native
 from pypose_core.lie import se2, se3, sim3, so3
 
 
@@ -35,7 +36,7 @@ class Group:
     adjoint_inverse: Callable[[Tensor], Tensor]
     """Ad(T^-1) with Exp(d) T = T Exp(Ad(T^-1) d): (..., storage) -> (..., dof, dof)."""
     native: bool
-    """Whether the native kernels know this group; the others are linearized in torch."""
+    """Whether native kernels of this group are there; the others are linearized in torch."""
     position: slice
     """Of the storage: a point, or the origin of the pose."""
     rotation: slice | None = None
@@ -66,12 +67,12 @@ def _lie(name: str, module: ModuleType, identity: tuple[float, ...], dof: int, *
                  lambda T: _columns(module.adjt, T, dof), **layout)
 
 
-SE2 = _lie('SE2', se2, (0., 0., 1., 0.), 3, native=True, position=slice(0, 2), rotation=slice(2, 4),
+SE2 = _lie('SE2', se2, (0., 0., 1., 0.), 3, native=native.available, position=slice(0, 2), rotation=slice(2, 4),
            position_step=slice(0, 2), rotation_step=slice(2, 3), body_axes=True)
 """Poses of the plane, [x, y, cos, sin]; the residual is Log(A^-1 B), as in GTSAM (g2o: [x, y, theta] of A^-1 B)."""
 
-SE3 = _lie('SE3', se3, (0., 0., 0., 0., 0., 0., 1.), 6, native=True, position=slice(0, 3), rotation=slice(3, 7),
-           position_step=slice(0, 3), rotation_step=slice(3, 6), body_axes=True)
+SE3 = _lie('SE3', se3, (0., 0., 0., 0., 0., 0., 1.), 6, native=native.available, position=slice(0, 3),
+           rotation=slice(3, 7), position_step=slice(0, 3), rotation_step=slice(3, 6), body_axes=True)
 """Poses [x y z | qx qy qz qw]; the residual is Log(A^-1 B), as in GTSAM."""
 
 SIM3 = _lie('Sim3', sim3, (0., 0., 0., 0., 0., 0., 1., 1.), 7, native=False, position=slice(0, 3),

@@ -11,6 +11,7 @@ from pypose_core import native
 from .factor_graph import FactorGraph
 from .factors import EMPTY, Between, Factors, Prior
 from .groups import NAV_STATE, SE2, SE3, Group
+from .incremental_reference import ReferenceGraph
 from .incremental_result import IncrementalConfig, IncrementalStats, IncrementalStatus, IncrementalUpdate
 from .kernels import RobustKernel
 from .levenberg_marquardt import LevenbergMarquardt
@@ -31,14 +32,14 @@ class IncrementalGraph:
 
     Variables are numbered within their set in the order in which they come; factors are named by the ids that
     `update` returns. Only variables that have moved far are linearized anew, and only the part of the factorization
-    that new factors or new linearizations touch is redone. One thread may update while others read.
+    that new factors or new linearizations touch is redone. One thread may update while others read. Without the native
+    kernels every update is a step of Gauss-Newton on the whole graph.
 
     Args:
         groups: the kind of variables of each set: SE2, SE3, NAV_STATE or Euclidean.
         config: accuracy against work.
 
     Raises:
-        RuntimeError: the native kernels are missing.
         ValueError: there are no such sets.
 
     Source: Kaess, Johannsson, Roberts, Ila, Leonard, Dellaert, "iSAM2: Incremental smoothing and mapping using the
@@ -46,11 +47,9 @@ class IncrementalGraph:
     """
 
     def __init__(self, groups: Mapping[str, Group], config: IncrementalConfig | None = None):
-        if not native.available:
-            raise RuntimeError(f'incremental graphs need the native kernels: {native.status}')
         self.groups = dict(groups)
         self.config = config or IncrementalConfig()
-        self._handle = torch.classes.pypose.IncrementalGraph()
+        self._handle = torch.classes.pypose.IncrementalGraph() if native.available else ReferenceGraph()
         self._set = {name: self._handle.add_set(_manifold(name, group), group.storage, group.dof, *_rotation(group))
                      for name, group in self.groups.items()}
         self._count = dict.fromkeys(self.groups, 0)

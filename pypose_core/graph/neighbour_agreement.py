@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from .factors import Between
+from .operations import operations
 
 
 def consistent_sets(factors: Between, values: dict[str, Tensor], candidates: Tensor, *, limit: float,
@@ -48,7 +49,7 @@ def consistent_sets(factors: Between, values: dict[str, Tensor], candidates: Ten
     s = (r[:, None, :] @ factors.information[order[b]] @ r[..., None])[:, 0, 0]
     agree = s <= limit
     edges = torch.stack([order[a[agree]], order[b[agree]]], 1)
-    first = torch.ops.pypose.graph_components(len(factors), edges)
+    first = operations.graph_components(len(factors), edges)
     members = edges.reshape(-1).unique()
     out[members] = first[members]
     return out

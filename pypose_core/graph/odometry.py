@@ -1,7 +1,7 @@
 """Initial poses by composing measurements along a spanning tree."""
-import torch
 
 from .factor_graph import FactorGraph
+from .operations import operations
 from .relative_poses import relative_poses
 
 
@@ -19,8 +19,8 @@ def odometry_initialization(graph: FactorGraph, name: str) -> None:
         ValueError: the set is not of poses.
     """
     index, measured, _ = relative_poses(graph, name)
-    X, reached = torch.ops.pypose.graph_chain(graph.values[name], graph.held[name], index, measured)
+    X, reached = operations.graph_chain(graph.values[name], graph.held[name], index, measured)
     while not bool(reached.all()):
         reached[(~reached).nonzero()[0]] = True
-        X, reached = torch.ops.pypose.graph_chain(X, reached, index, measured)
+        X, reached = operations.graph_chain(X, reached, index, measured)
     graph.set_values(name, X)

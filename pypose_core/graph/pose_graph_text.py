@@ -13,6 +13,7 @@ from .factors import Between, Landmark
 from .file_error import GraphFileError
 from .groups import SE2, SE3, Euclidean, Group
 from .odometry import odometry_initialization
+from .operations import operations
 
 
 class G2oError(GraphFileError):
@@ -55,7 +56,7 @@ def parse(path: Path, *, toro: bool, fix_first: bool, error: type[GraphFileError
         raise error(f'{path}: {fault.strerror or fault}') from None
     if not len(content):
         raise error(f'{path}: the file is empty')
-    numbers, parameters, fixed, fixed_line, tags, counts, line, fault = torch.ops.pypose.graph_parse_g2o(
+    numbers, parameters, fixed, fixed_line, tags, counts, line, fault = operations.graph_parse_g2o(
         torch.from_numpy(content), toro)
     if line:
         raise error(f'{path}:{line}: {fault}')
@@ -160,7 +161,7 @@ class _Reading:
         return at
 
     def _check_information(self, kind: _Kind) -> None:
-        bad = torch.ops.pypose.graph_first_indefinite(kind.information)
+        bad = operations.graph_first_indefinite(kind.information)
         if bad >= 0:
             self._refuse(kind.edge_line[bad], 'the information matrix is not positive semidefinite')
 

@@ -8,6 +8,7 @@ from pypose_core.linalg import BlockPattern, BlockSparseMatrix, SchurCholesky, S
 
 from .factors import EMPTY, Factors, Places
 from .groups import Group, normalized
+from .operations import operations
 
 Values = dict[str, Tensor]
 
@@ -93,7 +94,7 @@ class Problem:
     def _places(self, f: Factors) -> Places:
         block = torch.stack([self.block[name][f.index[:, k]] for k, name in enumerate(f.variables)], 1)
         return Places(tuple(self.column[name] for name in f.variables),
-                      torch.ops.pypose.block_slots(self.pattern.handle, block))
+                      operations.block_slots(self.pattern.handle, block))
 
     def _first_unanchored(self, held: dict[str, Tensor]) -> str:
         """The first variable of a part of the graph without prior or held variable; '' where there is none."""
@@ -108,7 +109,7 @@ class Problem:
             if f.absolute:
                 anchored[nodes.reshape(-1)] = True
             edges += [nodes[:, [0, k]] for k in range(1, nodes.shape[1])]
-        first = torch.ops.pypose.graph_components(total, torch.cat(edges).contiguous())
+        first = operations.graph_components(total, torch.cat(edges).contiguous())
         safe = torch.zeros(total, dtype=torch.bool)
         safe[first[anchored]] = True
         loose = (~safe[first]).nonzero()

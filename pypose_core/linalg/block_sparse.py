@@ -4,7 +4,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from pypose_core import native
+from .operations import operations
 
 
 class BlockPattern:
@@ -15,16 +15,14 @@ class BlockPattern:
         couplings: (P, 2) pairs of coupled blocks, in any order, repeated or not. The diagonal is always there.
 
     Raises:
-        RuntimeError: the native kernels are missing, a size is not positive, or a pair names no block.
+        RuntimeError: a size is not positive, or a pair names no block.
     """
 
     def __init__(self, sizes: Tensor, couplings: Tensor):
-        if not native.available:
-            raise RuntimeError(f'block-sparse matrices need the native kernels: {native.status}')
         self.sizes = torch.as_tensor(sizes, dtype=torch.int64)
-        self.handle = torch.ops.pypose.block_pattern(
+        self.handle = operations.block_pattern(
             self.sizes, torch.as_tensor(couplings, dtype=torch.int64).reshape(-1, 2))
-        self.rows, self.columns, self.begin = torch.ops.pypose.block_pattern_layout(self.handle)
+        self.rows, self.columns, self.begin = operations.block_pattern_layout(self.handle)
 
     @property
     def blocks(self) -> int:
@@ -48,7 +46,7 @@ class BlockPattern:
 
     def offsets(self, pairs: Tensor) -> Tensor:
         """(P,) where block (i, j), i >= j, starts in the values, row-major; -1 where the pattern has none."""
-        return torch.ops.pypose.block_offsets(self.handle, pairs)
+        return operations.block_offsets(self.handle, pairs)
 
     def zeros(self) -> 'BlockSparseMatrix':
         """The zero matrix of this pattern."""
@@ -115,7 +113,7 @@ class BlockSparseMatrix:
 
     def __matmul__(self, x: Tensor) -> Tensor:
         """A x for x (dimension,)."""
-        return torch.ops.pypose.block_multiply(self.pattern.handle, self.values, x)
+        return operations.block_multiply(self.pattern.handle, self.values, x)
 
     def to_dense(self) -> Tensor:
         """(dimension, dimension), for small matrices and tests."""

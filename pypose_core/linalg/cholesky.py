@@ -5,11 +5,11 @@ and factorizes dense fronts, on one thread, in a native call that lets go of the
 """
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from .block_sparse import BlockPattern, BlockSparseMatrix
 from .factorization import Factorization
+from .operations import operations
 
 
 @dataclass(frozen=True)
@@ -39,26 +39,26 @@ class SparseCholesky(Factorization):
 
     def __init__(self, pattern: BlockPattern, *, order: Tensor | None = None):
         self.pattern = pattern
-        self._symbolic = torch.ops.pypose.cholesky_analyse(pattern.handle, order)
-        self._factor = torch.ops.pypose.cholesky_create(self._symbolic)
+        self._symbolic = operations.cholesky_analyse(pattern.handle, order)
+        self._factor = operations.cholesky_create(self._symbolic)
 
     @property
     def order(self) -> Tensor:
         """(n,) block rows in order of elimination."""
-        return torch.ops.pypose.cholesky_order(self._symbolic)
+        return operations.cholesky_order(self._symbolic)
 
     @property
     def statistics(self) -> FactorStatistics:
         """What one factorization costs."""
-        return FactorStatistics(*torch.ops.pypose.cholesky_statistics(self._symbolic))
+        return FactorStatistics(*operations.cholesky_statistics(self._symbolic))
 
     def _factorize(self, values: Tensor, damping: float, shift: float) -> int:
-        return torch.ops.pypose.cholesky_factorize(self._factor, values, damping, shift)
+        return operations.cholesky_factorize(self._factor, values, damping, shift)
 
     def solve(self, b: Tensor) -> Tensor:
         """A^-1 b for right sides b (..., dimension)."""
-        return torch.ops.pypose.cholesky_solve_rows(self._factor, b.detach())
+        return operations.cholesky_solve_rows(self._factor, b.detach())
 
     def selected_inverse(self) -> BlockSparseMatrix:
         """A^-1 where A has blocks, without forming the rest (Takahashi's equations)."""
-        return BlockSparseMatrix(self.pattern, torch.ops.pypose.cholesky_selected_inverse(self._factor))
+        return BlockSparseMatrix(self.pattern, operations.cholesky_selected_inverse(self._factor))

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .block_sparse import BlockSparseMatrix
+from .operations import operations
 
 
 class CgStatus(Enum):
@@ -44,7 +45,7 @@ def conjugate_gradients(matrix: BlockSparseMatrix, b: Tensor, *, x0: Tensor | No
 
     Source: Saad, Iterative Methods for Sparse Linear Systems, algorithm 9.1.
     """
-    x, iterations, residual, failed, indefinite = torch.ops.pypose.block_conjugate_gradients(
+    x, iterations, residual, failed, indefinite = operations.block_conjugate_gradients(
         matrix.pattern.handle, matrix.values, b, torch.zeros_like(b) if x0 is None else x0, tolerance, max_iterations)
     if failed >= 0:
         status = CgStatus.BLOCK_NOT_POSITIVE_DEFINITE

@@ -4,28 +4,8 @@ from torch import Tensor
 
 from .block_sparse import BlockPattern, BlockSparseMatrix
 from .cholesky import SparseCholesky
+from .csr import lower_csr
 from .factorization import Factorization
-
-
-def lower_csr(pattern: BlockPattern) -> tuple[Tensor, Tensor, Tensor]:
-    """The scalar lower triangle of a pattern, row by row.
-
-    Returns:
-        (dimension + 1,) int32 where each row starts, (nnz,) int32 columns, ascending in each row, and (nnz,) int64
-        which of the pattern's values each entry is.
-    """
-    height, width = pattern.sizes[pattern.rows], pattern.sizes[pattern.columns]
-    area = height * width
-    block = torch.repeat_interleave(torch.arange(len(area)), area)
-    within = torch.arange(int(area.sum())) - torch.repeat_interleave(area.cumsum(0) - area, area)
-    row = pattern.starts[pattern.rows][block] + within // width[block]
-    column = pattern.starts[pattern.columns][block] + within % width[block]
-    lower = column <= row
-    row, column, source = row[lower], column[lower], (pattern.begin[:-1][block] + within)[lower]
-    order = (row * pattern.dimension + column).argsort()
-    counts = torch.bincount(row, minlength=pattern.dimension)
-    starts = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-    return starts.to(torch.int32), column[order].to(torch.int32), source[order]
 
 
 class CudssCholesky(Factorization):

@@ -5,11 +5,11 @@
 
 C is block-diagonal: its blocks are coupled with those of B only.
 """
-import torch
 from torch import Tensor
 
 from .block_sparse import BlockPattern
 from .factorization import Factorization
+from .operations import operations
 
 
 class SchurCholesky(Factorization):
@@ -27,16 +27,16 @@ class SchurCholesky(Factorization):
 
     def __init__(self, pattern: BlockPattern, eliminated: Tensor):
         self.pattern = pattern
-        self._schur = torch.ops.pypose.schur_create(pattern.handle, eliminated)
+        self._schur = operations.schur_create(pattern.handle, eliminated)
 
     @property
     def reduced_dimension(self) -> int:
         """Scalar rows of S."""
-        return torch.ops.pypose.schur_statistics(self._schur)[0]
+        return operations.schur_statistics(self._schur)[0]
 
     def _factorize(self, values: Tensor, damping: float, shift: float) -> int:
-        return torch.ops.pypose.schur_factorize(self._schur, values, damping, shift)
+        return operations.schur_factorize(self._schur, values, damping, shift)
 
     def solve(self, b: Tensor) -> Tensor:
         """A^-1 b for right sides b (..., dimension)."""
-        return torch.ops.pypose.schur_solve_rows(self._schur, b.detach())
+        return operations.schur_solve_rows(self._schur, b.detach())

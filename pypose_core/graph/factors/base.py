@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..groups import Group
 from ..kernels import RobustKernel
+from ..operations import operations
 
 EMPTY = torch.empty(0, dtype=torch.float64)
 
@@ -65,7 +66,7 @@ class Factors(ABC):
         for b, name in enumerate(self.variables):
             for a in range(b):
                 if self.variables[a] == name:
-                    loop = torch.ops.pypose.graph_first_loop(self.index, a, b)
+                    loop = operations.graph_first_loop(self.index, a, b)
                     if loop >= 0:
                         raise ValueError(f'factor {loop} connects a variable with itself')
 
@@ -84,7 +85,7 @@ class Factors(ABC):
         self.data = {name: real(x, (len(self), *shapes[name]), name) if name in shapes else x
                      for name, x in self.data.items()}
         for name in shapes:
-            bad = torch.ops.pypose.graph_first_not_finite(self.data[name])
+            bad = operations.graph_first_not_finite(self.data[name])
             if bad >= 0:
                 raise ValueError(f'{name} {bad} is not finite')
         information, root = self._given
@@ -104,7 +105,7 @@ class Factors(ABC):
         Raises:
             ValueError: it is not symmetric positive semidefinite.
         """
-        bad = torch.ops.pypose.graph_first_indefinite(information[:0 if known else 1 if alike else None])
+        bad = operations.graph_first_indefinite(information[:0 if known else 1 if alike else None])
         if bad >= 0:
             raise ValueError(f'the information of factor {bad} is not symmetric positive semidefinite')
         self.information, self._root, self.unit_information = information, None, False
@@ -238,5 +239,5 @@ def assemble(factors: Factors, r: Tensor, J: Tensor | None, places: Places | Non
         columns = torch.stack([column[factors.index[:, k]] for k, column in enumerate(places.columns)], 1)
         slots = places.slots
     weight = EMPTY if factors.weight is None else factors.weight
-    return torch.ops.pypose.graph_assemble(J, r, dofs, weight, factors.kernel.value, factors.width, columns, slots,
+    return operations.graph_assemble(J, r, dofs, weight, factors.kernel.value, factors.width, columns, slots,
                                            H, g)

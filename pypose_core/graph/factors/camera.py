@@ -88,6 +88,8 @@ class BalReprojection(Measured):
         return self.residual(x, data), [pose.tangent(-by_point, by_u @ turned(u)), by_camera, by_point]
 
     def linearize(self, values, places, H, g):
+        if not SE3.native:
+            return super().linearize(values, places, H, g)
         columns, slots = ((), EMPTY) if places is None else (places.columns, places.slots)
         return torch.ops.pypose.graph_linearize_bal(
             *(values[name] for name in self.variables), self.index, self.measured,
