@@ -5,6 +5,7 @@ ROS_DISTRO_WHEELS ?= jazzy
 OTHER_DISTRO ?= kilted
 TORCH_CONSTRAINTS ?= requirements/torch-cpu.txt
 BAG ?=
+JOBS ?= 2
 PIP = $(VENV)/bin/pip install -q --disable-pip-version-check
 
 .PHONY: setup native demo test test-slow test-distributions bench lint clean
@@ -36,7 +37,7 @@ demo: setup
 	$(VENV)/bin/pypose-ros demo $(BAG)
 
 test: setup
-	$(VENV)/bin/python -m pytest test -m "not slow"
+	$(VENV)/bin/python -m pytest test -m "not slow" -n $(JOBS) --dist worksteal
 
 # A second checkout with the other distribution's wheels, and nodes of both that work together.
 test-distributions: setup

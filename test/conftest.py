@@ -11,6 +11,8 @@ os.environ.setdefault('AMENT_PREFIX_PATH', sys.prefix)      # pip-only environme
 os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
 for _name in ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'):
     os.environ[_name] = str(_here / 'fastdds_loopback.xml')  # <= jazzy, >= kilted
+if 'PYTEST_XDIST_WORKER' in os.environ:     # test processes side by side: a core each
+    os.environ.setdefault('OMP_NUM_THREADS', '1')
 os.environ.setdefault('ROS_DOMAIN_ID', str(1 + os.getpid() % 100))
 os.environ.setdefault('ROS_LOG_DIR', str(Path(tempfile.gettempdir()) / f'roslog-{os.getuid()}'))
 
