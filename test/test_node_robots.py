@@ -45,7 +45,10 @@ def robot(data, tmp_path):
             processes.append(player)
             peer.until(lambda: player.poll() is not None, 'the bag ends', 120)
             assert player.returncode == 0, (tmp_path / 'player').read_text()
-            peer.spin(1.0)
+            seen = -1
+            while len(corrected) > seen:        # what the node still has to work off
+                seen = len(corrected)
+                peer.spin(1.0)
             return peer, corrected, edges
 
         yield run
