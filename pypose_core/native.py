@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 LIBRARY = Path(__file__).with_name('_native.so')
-ABI_VERSION = 18
+ABI_VERSION = 19
 
 _log = logging.getLogger('pypose_core')
 

@@ -14,9 +14,8 @@ from sensor_msgs.msg import Imu
 from std_srvs.srv import Trigger
 
 from pypose_ros import convert, diagnostics
-from pypose_ros.msg import ImuBias, PreintegratedImu, Weights
+from pypose_ros.msg import ImuBias, PreintegratedImu
 from pypose_ros.params import load_yaml
-from pypose_ros.qos import LATCHED
 from pypose_ros.srv import Calibrate, SetPose
 
 NODE = 'imu_preintegration'
@@ -125,15 +124,6 @@ def test_services_place_reset_and_calibrate_the_estimate(rig):
     assert rig.call(Trigger, f'{NODE}/reset', Trigger.Request()).success
     rig.samples(standing(T0 + 400 * PERIOD, 1.5))
     np.testing.assert_allclose(rig.heard()[-1].values[:3], 0, atol=0.01)
-
-
-def test_weights_are_refused_with_the_reason_while_there_is_no_model(rig, capfd):
-    node = rig.start()
-    publisher = rig.node.create_publisher(Weights, f'{NODE}/weights', LATCHED)
-    publisher.publish(Weights(path='net.pt', version=3))
-    rig.until(lambda: node.diagnostics.drops['weights'] == 1, 'the refusal')
-    log = capfd.readouterr().err
-    assert 'net.pt' in log and 'model is none' in log
 
 
 def test_biases_and_preintegrated_links_are_published_per_keyframe(rig):

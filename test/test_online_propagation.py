@@ -68,8 +68,8 @@ def test_native_output_equals_reference():
     factor = 0.01 * rng.normal(size=(15, 15))
     propagator.anchor(random_state(rng), factor @ factor.T, pieces_of(rng, 20), rng.normal(size=6), 0.005)
     expected = propagator._block.clone()
-    sample = torch.from_numpy(rng.normal(size=6))
-    assert propagator.advance(sample.numpy(), 0.005) == FINE
+    sample = torch.from_numpy(np.concatenate([rng.normal(size=6), rng.uniform(1e-3, 1e-2, size=6)]))
+    assert propagator.advance(sample[:6].numpy(), 0.005, sample[6:].numpy()) == FINE
     assert propagation_reference.advance_(expected, sample, 0.005) == FINE
     np.testing.assert_allclose(propagator.values, expected.numpy(), rtol=1e-9, atol=1e-14)
 

@@ -73,6 +73,14 @@ class ImuStream:
         self.count += 1
         return self._matrix @ (sample - self._bias) + self._limit * h[:6]
 
+    def steady(self, sample: np.ndarray) -> np.ndarray:
+        """What `step` settles at (6,) where a sample (6,) stays as it is; changes nothing."""
+        y = np.tanh(self._first @ sample + self._first_bias)
+        for taps, offset in zip(self._taps, self._offsets):
+            y = y + np.tanh(taps @ np.concatenate([y, y]) + offset)
+        h = np.tanh(self._head @ y + self._head_bias)
+        return self._matrix @ (sample - self._bias) + self._limit * h[:6]
+
     def run(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Corrected samples (N, 6) and densities (N, 6) of samples (N, 6) that follow those before."""
         out = [(self.step(sample), self.density.copy()) for sample in samples]

@@ -147,11 +147,8 @@ class FixedLagWindow:
         return keyframe
 
     def _integrate(self, from_ns: int, to_ns: int, bias: np.ndarray) -> tuple[np.ndarray, int]:
-        pieces, noise = self._buffer.interval(from_ns, to_ns), self._noise
-        if self._buffer.learned:
-            noise = noise.clone()
-            noise[:2] = torch.from_numpy(self._buffer.density(from_ns, to_ns))
-        return integrate(pieces, bias, noise), len(pieces)
+        pieces = self._buffer.interval(from_ns, to_ns)
+        return integrate(pieces, bias, self._noise), len(pieces)
 
     def add(self, correction: Correction) -> None:
         """Attach a correction to the keyframe at its stamp; a relative one whose earlier end is gone is
@@ -168,21 +165,23 @@ class FixedLagWindow:
         return SolveJob(self._problem(), [k.id for k in self.keyframes],
                         max(0, len(self.keyframes) - self._config.window_size))
 
+    def move_biases(self, change: np.ndarray) -> None:
+        """Count all biases from elsewhere by (6,), as the buffer's samples are. No job may run."""
+        for keyframe in self.keyframes:
+            keyframe.state[10:] += change
+            if keyframe.row is not None:
+                keyframe.row[BIAS] += change
+            if keyframe.rate is not None:
+                keyframe.rate = keyframe.rate + change[:3]
+        states = self._prior.states.clone()
+        states[:, 10:] += torch.from_numpy(change)
+        self._prior = replace(self._prior, states=states)
+
     def _reintegrate(self) -> None:
         for before, keyframe in zip(self.keyframes, self.keyframes[1:]):
             bias = before.state[10:]
             if (np.abs(bias - keyframe.row[BIAS]) > REINTEGRATE_BIAS).any():
                 keyframe.row, keyframe.samples = self._integrate(before.stamp_ns, keyframe.stamp_ns, bias)
-
-    def recalibrate(self, change: np.ndarray) -> None:
-        """The buffer's samples changed, by (6,) in the mean: biases change by as much, and the motion stays."""
-        for keyframe in self.keyframes:
-            keyframe.state[10:] += change
-        states = self._prior.states.clone()
-        states[:, 10:] += torch.from_numpy(change)
-        self._prior = replace(self._prior, states=states)
-        for before, keyframe in zip(self.keyframes, self.keyframes[1:]):
-            keyframe.row, keyframe.samples = self._integrate(before.stamp_ns, keyframe.stamp_ns, before.state[10:])
 
     def _problem(self) -> WindowProblem:
         config, index = self._config, {k.id: i for i, k in enumerate(self.keyframes)}

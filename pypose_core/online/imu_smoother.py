@@ -4,13 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from pypose_core.learning import ImuCorrector
 from pypose_core.online import correction as corrections
 from pypose_core.online.config import ImuSmootherConfig
 from pypose_core.online.correction import Correction
 from pypose_core.online.fixed_lag import FixedLagWindow, Keyframe, SolveJob
-from pypose_core.online.front_end import FrontEndSwap, ImuFrontEnd
 from pypose_core.online.imu_buffer import ImuBuffer
+from pypose_core.online.imu_front_end import Corrector, ImuFrontEnd, fits
 from pypose_core.online.initialization import given_state, is_static, static_state
 from pypose_core.online.initializer import Initializer, Start
 from pypose_core.online.output import ImuOutput
@@ -55,8 +54,7 @@ class ImuSmoother:
         self._output = ImuOutput(self._propagator.values)
         self._events: list[tuple[str, str]] = []
         self._initializer = Initializer(config)
-        self._front_end: ImuFrontEnd | None = None
-        self._swap: FrontEndSwap | None = None
+        self._front_end = ImuFrontEnd(config.noise)
         self._clear()
 
     # --- state -----------------------------------------------------------------------------------
@@ -65,9 +63,9 @@ class ImuSmoother:
         """Forget every measurement; the IMU's unit and the counters stay."""
         self.status = Status.WAITING
         self._buffer = ImuBuffer()
-        if self._front_end is not None:
-            self._front_end.reset()
-            self._buffer.learned = True
+        self._front_end.reset()
+        if self._front_end.corrector is not None:
+            self._buffer.keep_densities(self._front_end.given)
         self._window = FixedLagWindow(self.config, self._buffer, self._propagator.noise,
                                       corrections.inverse(self.T_base_imu))
         self._pending: list[Correction] = []
@@ -129,8 +127,6 @@ class ImuSmoother:
         job = self._job
         if job is not None and job.done:
             self._finish(job)
-        if self._swap is not None and self._swap.done and self._job is None:
-            self._take_up(self._swap)
         stamp_ns += self._time_offset_ns
         elapsed_ns = stamp_ns - self._last_ns
         scale = self._initializer.accel_scale
@@ -139,15 +135,15 @@ class ImuSmoother:
         if elapsed_ns <= 0 or not self._converged or elapsed_ns > self.config.max_imu_gap * 1e9:
             return self._add_unusual(stamp_ns, sample, orientation)
 
-        dt, raw = elapsed_ns * 1e-9, None
-        if self._front_end is not None:
-            if not np.isfinite(sample).all():       # the network would remember it
+        dt, density = elapsed_ns * 1e-9, None
+        if self._front_end.busy:
+            if not np.isfinite(sample).all():
                 return self._count(Verdict.NOT_FINITE)
-            raw, sample = sample.copy(), self._corrected(sample)
-        outcome = self._propagator.advance(sample, dt)
+            sample, density = self._correct(sample)
+        outcome = self._propagator.advance(sample, dt, density)
         if outcome == SAMPLE_NOT_FINITE:
             return self._count(Verdict.NOT_FINITE)
-        self._append(stamp_ns, sample, raw)
+        self._buffer.append(stamp_ns, sample, density)
         self._last_ns, self._last_dt, self._output.stamp_ns = stamp_ns, dt, stamp_ns
         if outcome != FINE:
             self._diverged(f'the speed exceeds max_velocity ({self.config.max_velocity} m/s) or is not finite')
@@ -176,67 +172,85 @@ class ImuSmoother:
                 verdict = self._count(Verdict.REINITIALIZED)
             elif elapsed > self.config.max_imu_gap:
                 self._event('warning', f'gap of {elapsed:.3f} s in the IMU: the covariance is inflated')
+                self._front_end.reset()
                 verdict = self._count(Verdict.GAP)
 
-        dt, raw = (stamp_ns - self._last_ns) * 1e-9 if self._last_ns else 0.0, None
-        if self._front_end is not None:
-            if dt > self.config.max_imu_gap:
-                self._front_end.reset()
-            raw, sample = sample.copy(), self._corrected(sample)
-        self._append(stamp_ns, sample, raw)
+        dt, density = (stamp_ns - self._last_ns) * 1e-9 if self._last_ns else 0.0, None
+        if self._front_end.busy and self._initializer.accel_scale > 0:
+            sample, density = self._correct(sample)
+        self._buffer.append(stamp_ns, sample, density)
         self._last_ns, self._last_dt, self._output.stamp_ns = stamp_ns, dt, stamp_ns
         if not self._window.keyframes:
             self._initialize(stamp_ns, orientation)
-        elif self._propagator.advance(sample, dt) != FINE:
+        elif self._propagator.advance(sample, dt, density) != FINE:
             self._diverged('the state is not finite or too fast')
         return verdict
 
-    def _append(self, stamp_ns: int, sample: np.ndarray, raw: np.ndarray | None) -> None:
-        if self._front_end is None:
-            self._buffer.append(stamp_ns, sample)
-        else:
-            self._buffer.append(stamp_ns, sample, raw, self._front_end.density)
-
     # --- learned front-end -----------------------------------------------------------------------
 
-    def begin_swap(self, corrector: ImuCorrector | None) -> FrontEndSwap:
-        """Exchange the learned front-end; None goes back to raw samples.
+    @property
+    def corrector(self) -> Corrector | None:
+        """What corrects the samples now."""
+        return self._front_end.corrector
 
-        Call `run()` of the result in any thread. The first `add_imu` after it, while no solve is under way, takes it
-        up: the window's samples are corrected anew and the biases move by what the correction changed in the mean, so
-        the output goes on without a step. A later call replaces an earlier one that is not yet taken up.
+    def use_corrector(self, corrector: Corrector) -> str:
+        """Let samples pass through a corrector, once it has seen as many as it needs; the output goes on meanwhile.
+
+        Its densities and random walks are then the estimator's. Where two correctors disagree about standing still,
+        the estimated biases move by the difference, so that a change of them is no jerk.
+
+        Returns:
+            Why it cannot be used, or nothing.
         """
-        self._swap = FrontEndSwap(corrector, self._buffer)
-        return self._swap
+        reason = fits(corrector, self._buffer.stamps)
+        if not reason:
+            self._front_end.begin(corrector, at_once=len(self._buffer) == 0)
+            self._buffer.keep_densities(self._front_end.given)
+            if self._front_end.corrector is corrector:
+                self._propagator.use_walk(*self._front_end.walk)
+        return reason
 
-    def _take_up(self, swap: FrontEndSwap) -> None:
-        self._swap, self._front_end = None, swap.front_end
-        change = swap.take_up(self._buffer)
-        self._propagator.set_noise(self._front_end)
+    def _correct(self, sample: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The corrected sample and its densities; between two samples the next corrector takes over."""
+        if self._front_end.due and self._job is None:
+            self._change_corrector()
+        return self._front_end.step(sample), self._front_end.density
+
+    def _change_corrector(self) -> None:
         if self._window.keyframes:
-            self._window.recalibrate(change)
-            self._anchor(self._window.last.state, self._propagator.anchor_covariance)
-        name = 'raw samples' if swap.front_end is None else 'a learned front-end'
-        self._event('info', f'the estimator now uses {name}')
-
-    def _corrected(self, raw: np.ndarray) -> np.ndarray:
-        sample = self._front_end.step(raw)
-        self._propagator.set_density(self._front_end.density)
-        return sample
+            state = self._output.state
+            at_rest = state[10:].copy()
+            at_rest[3:] += corrections.rotation_matrix(state[3:7]).T @ [0, 0, self.config.gravity]
+        else:
+            at_rest = self._buffer.samples.mean(axis=0)
+        change = self._front_end.change(at_rest)
+        self._buffer.samples[:] += change
+        if self._window.keyframes:
+            self._window.move_biases(change)
+            self._propagator.move_biases(change)
+        self._propagator.use_walk(*self._front_end.walk)
+        self.counters['corrector_changes'] += 1
+        self._event('info', f'another corrector is in use; the biases move by {np.round(change, 4).tolist()}')
 
     # --- initialization --------------------------------------------------------------------------
 
     def _initialize(self, stamp_ns: int, orientation: np.ndarray | None) -> None:
         """Look whether the samples so far give the first state."""
+        known = self._initializer.accel_scale > 0
         sentence = self._initializer.recognize_unit(self._buffer, stamp_ns)
         if sentence is not None:
             self._event('warning', sentence)
-            if self._front_end is not None:     # it saw samples in another unit until now
-                self._front_end.reset()
-                self._buffer.replace(*self._front_end.run(self._buffer.raw))
+        if not known and self._initializer.accel_scale > 0:
+            for sample in self._buffer.samples if self._front_end.busy else ():
+                sample[:] = self._front_end.step(sample)
         found = self._initializer.look(self._buffer, stamp_ns, orientation, self._pending)
         if not isinstance(found, Start):
             self.status = found
+            return
+        reason = fits(self.corrector, self._buffer.stamps) if self.corrector is not None else ''
+        if reason:
+            self._front_end.drop()
+            self.reset(f'the corrector cannot be used: {reason}')
             return
         if found.correction is not None:
             self._correction_ns = found.stamp_ns
@@ -272,12 +286,12 @@ class ImuSmoother:
         self._event('error', f'the estimate diverged: {reason}; starting again from the last good keyframe')
         good = self._window.last.state
         covariance = np.diag(np.repeat([self.config.init.attitude_sigma**2, self.config.init.position_sigma**2], 3))
-        sample, raw, stamp_ns = self._buffer.samples[-1].copy(), self._buffer.raw[-1].copy(), self._last_ns
+        samples, stamps = self._buffer.samples[-1:].copy(), self._buffer.stamps[-1:].copy()
         placed_already = self._placed
         self._clear()
         self._placed = placed_already
-        self._append(stamp_ns, sample, raw)
-        self._last_ns = stamp_ns
+        self._buffer.append(int(stamps[0]), samples[0])
+        self._last_ns = int(stamps[0])
         self._start(self._last_ns, *given_state(good[:7], covariance, self.config.init,
                                                 velocity_sigma=self.config.init.velocity_sigma))
 

@@ -39,4 +39,6 @@ class Workspace:
     POSE_COVARIANCE = slice(813, 849)
     TWIST_COVARIANCE = slice(849, 885)
     MAX_VELOCITY = 885
-    SIZE = 886
+    DENSITY = slice(886, 892)
+    """The last sample's noise densities."""
+    SIZE = 892

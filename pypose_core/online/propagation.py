@@ -6,10 +6,8 @@ from torch import Tensor
 from pypose_core import native
 from pypose_core.online import propagation_reference as reference
 from pypose_core.online.config import ImuSmootherConfig
-from pypose_core.online.front_end import ImuFrontEnd
 from pypose_core.online.packed import BIAS, ROW_SIZE, Workspace
 
-NOISE_DENSITY = slice(Workspace.NOISE.start, Workspace.NOISE.start + 2)
 FINE, SAMPLE_NOT_FINITE, STATE_NOT_FINITE, TOO_FAST = range(4)
 
 
@@ -17,7 +15,7 @@ def integrate(pieces: Tensor, bias: np.ndarray, noise: Tensor) -> np.ndarray:
     """Preintegrate piecewise-constant measurements.
 
     Args:
-        pieces: (N, 7) [dt s, gyroscope rad/s, accelerometer m/s^2], as `ImuBuffer.interval` gives.
+        pieces: (N, 7) [dt s, gyroscope rad/s, accelerometer m/s^2] or (N, 13), as `ImuBuffer.interval` gives.
         bias: (6,) gyroscope, accelerometer bias at which to integrate.
         noise: (8,) the NOISE part of the workspace.
     Returns:
@@ -35,12 +33,14 @@ class ImuPropagator:
 
     def __init__(self, config: ImuSmootherConfig, T_imu_base: np.ndarray):
         self._block = torch.zeros(Workspace.SIZE, dtype=torch.float64)
-        self._sample = torch.zeros(6, dtype=torch.float64)
+        self._sample = torch.zeros(12, dtype=torch.float64)
         self.values = self._block.numpy()
         self._sample_values = self._sample.numpy()
+        noise = config.noise
+        self._sample_values[6:] = np.repeat([noise.gyroscope_noise_density, noise.accelerometer_noise_density], 3)
+        self.values[Workspace.DENSITY] = self._sample_values[6:]
         self.noise = torch.cat([config.noise.vector(), torch.tensor(
             [config.max_imu_gap, config.gap_gyro_sigma, config.gap_accel_sigma], dtype=torch.float64)])
-        self._configured = self.noise.clone()
         self.values[Workspace.NOISE] = self.noise.numpy()
         self.values[Workspace.GRAVITY] = config.gravity
         self.values[Workspace.EXTRINSIC] = T_imu_base
@@ -57,7 +57,7 @@ class ImuPropagator:
         Args:
             state: (16,) NavState of the keyframe.
             covariance: (15, 15) of it.
-            pieces: (N, 7) measurements from the keyframe until now.
+            pieces: (N, 7 or 13) measurements from the keyframe until now.
             last_sample: (6,) the newest sample, at which the next interval starts.
             last_dt: s, the newest sample's interval.
         """
@@ -68,26 +68,27 @@ class ImuPropagator:
         values[Workspace.SAMPLE] = last_sample
         self._output(self._block, last_dt)
 
-    @property
-    def anchor_covariance(self) -> np.ndarray:
-        """(15, 15) of the keyframe that propagation starts from; a copy."""
-        return self.values[Workspace.ANCHOR_COVARIANCE].reshape(15, 15).copy()
+    def advance(self, sample: np.ndarray, dt: float, density: np.ndarray | None = None) -> int:
+        """Integrate the interval of dt seconds that ends at `sample` (6,); returns FINE or what is wrong.
 
-    def set_noise(self, front_end: ImuFrontEnd | None) -> None:
-        """Use a front-end's noise, also where `noise` was handed to; None for the configured one."""
-        self.noise.copy_(self._configured)
-        if front_end is not None:
-            self.noise[:2], self.noise[2:4] = torch.from_numpy(front_end.density), torch.from_numpy(front_end.walk)
-        self.values[Workspace.NOISE] = self.noise.numpy()
-
-    def set_density(self, density: np.ndarray) -> None:
-        """Noise (2,) of the next interval, rad/s/sqrt(Hz) and m/s^2/sqrt(Hz)."""
-        self.values[NOISE_DENSITY] = density
-
-    def advance(self, sample: np.ndarray, dt: float) -> int:
-        """Integrate the interval of dt seconds that ends at `sample` (6,); returns FINE or what is wrong."""
-        self._sample_values[:] = sample
+        `density`: (6,) of this sample, as ImuBuffer has them; the one before's by default.
+        """
+        self._sample_values[:6] = sample
+        if density is not None:
+            self._sample_values[6:] = density
         return self._advance(self._block, self._sample, dt)
+
+    def move_biases(self, change: np.ndarray) -> None:
+        """Samples of before, and the biases with them, are counted from elsewhere by (6,): the motion stays."""
+        values = self.values
+        for part in (values[Workspace.ANCHOR][10:], values[Workspace.ROW][BIAS], values[Workspace.SAMPLE],
+                     values[Workspace.STATE][10:]):
+            part += change
+
+    def use_walk(self, gyroscope: float, accelerometer: float) -> None:
+        """Random walks of the biases from now on, rad/s^2/√Hz and m/s^3/√Hz."""
+        self.noise[2], self.noise[3] = gyroscope, accelerometer
+        self.values[Workspace.NOISE] = self.noise.numpy()
 
 
 def predict(state: np.ndarray, row: np.ndarray, gravity: float) -> np.ndarray:

@@ -12,40 +12,41 @@ FINE, SAMPLE_NOT_FINITE, STATE_NOT_FINITE, TOO_FAST = range(4)
 
 
 def integrate_(row: Tensor, pieces: Tensor, noise: Tensor) -> None:
-    """Start `row` (296,) again at the bias it carries and integrate pieces (N, 7) [dt, gyroscope, accelerometer]."""
+    """Start `row` (296,) again at the bias it carries and integrate pieces (N, 7) [dt, gyroscope, accelerometer],
+    or (N, 13) with the squared noise density of each axis."""
     bias = row[BIAS].clone()
     row.zero_()
     row[4] = 1.0
     row[BIAS] = bias
     for piece in pieces:
-        _interval_(row, piece[0], piece[1:], noise)
+        psd = piece[7:] if len(piece) == 13 else noise[:2].repeat_interleave(3)**2
+        _interval_(row, piece[0], piece[1:7], psd, noise)
 
 
 def advance_(block: Tensor, sample: Tensor, dt: float) -> int:
-    """Integrate the interval of dt that ends at `sample` (6,) and renew the output."""
+    """Integrate the interval of dt that ends at `sample` (12,), with its noise densities, and renew the output."""
     if not torch.isfinite(sample).all():
         return SAMPLE_NOT_FINITE
     if dt > 0:
-        mean = 0.5 * (block[Workspace.SAMPLE] + sample)
-        _interval_(block[Workspace.ROW], torch.as_tensor(dt, dtype=block.dtype), mean, block[Workspace.NOISE])
-    block[Workspace.SAMPLE] = sample
+        mean = 0.5 * (block[Workspace.SAMPLE] + sample[:6])
+        psd = 0.5 * (block[Workspace.DENSITY]**2 + sample[6:]**2)
+        _interval_(block[Workspace.ROW], torch.as_tensor(dt, dtype=block.dtype), mean, psd, block[Workspace.NOISE])
+    block[Workspace.SAMPLE], block[Workspace.DENSITY] = sample[:6], sample[6:]
     output_(block, dt)
-    if not torch.isfinite(block[Workspace.STATE.start:]).all():
+    if not torch.isfinite(block[Workspace.STATE.start:Workspace.MAX_VELOCITY]).all():
         return STATE_NOT_FINITE
     speed = block[Workspace.STATE][7:10].norm()
     return TOO_FAST if speed > block[Workspace.MAX_VELOCITY] else FINE
 
 
-def _interval_(row: Tensor, dt: Tensor, mean: Tensor, noise: Tensor) -> None:
-    """One interval with its mean measurement (6,), the attitude taken in its middle.
+def _interval_(row: Tensor, dt: Tensor, mean: Tensor, psd: Tensor, noise: Tensor) -> None:
+    """One interval with its mean measurement (6,) and squared noise densities (6,), the attitude taken in its middle.
 
     Forster et al., TRO 2017, eq. (35) to (44) and (59) to (63), with the specific force turned by half
     the interval's rotation. A gap longer than noise[5] adds what the signal may have done unseen.
     """
-    gyro_sigma, accel_sigma = noise[0], noise[1]
     if dt > noise[5]:
-        gyro_sigma = torch.sqrt(noise[0]**2 + noise[6]**2 * dt)
-        accel_sigma = torch.sqrt(noise[1]**2 + noise[7]**2 * dt)
+        psd = psd + noise[6:8].repeat_interleave(3)**2 * dt
     rate, force = mean[:3] - row[BIAS][:3], mean[3:] - row[BIAS][3:]
     force = so3.act(so3.exp(0.5 * dt * rate), force)
     rotation, velocity, position = row[1:5].clone(), row[5:8].clone(), row[8:11].clone()
@@ -58,13 +59,12 @@ def _interval_(row: Tensor, dt: Tensor, mean: Tensor, noise: Tensor) -> None:
     F[3:6, :3] = -R @ so3.hat(force) * dt
     F[3:6, 12:] = -R * dt
     F[6:9] = eye[6:9] + dt * eye[3:6] + 0.5 * dt * (F[3:6] - eye[3:6])
-    white = torch.cat([gyro_sigma.expand(3), accel_sigma.expand(3)])**2 / dt
     to_error = -F[:, 9:].clone()                  # a measurement's error acts as minus a bias
     to_error[9:] = 0.0
     walk = torch.zeros(15, dtype=row.dtype)
     walk[6:9], walk[9:12], walk[12:] = noise[4]**2 * dt, noise[2]**2 * dt, noise[3]**2 * dt
     covariance = row[COVARIANCE].reshape(15, 15)
-    covariance = F @ covariance @ F.T + to_error @ torch.diag(white) @ to_error.T + torch.diag(walk)
+    covariance = F @ covariance @ F.T + to_error @ torch.diag(psd / dt) @ to_error.T + torch.diag(walk)
     jacobian = F[:9, :9] @ row[JACOBIAN].reshape(9, 6) + F[:9, 9:]
 
     row[0] += dt
@@ -118,6 +118,6 @@ def output_(block: Tensor, dt: float) -> None:
     to_twist[:3, 3:6] = R_base_imu @ R.T
     to_twist[:3, 9:12] = R_base_imu @ so3.hat(lever)
     to_twist[3:, 9:12] = -R_base_imu
-    white = float(block[Workspace.NOISE][0])**2 / dt if dt > 0 else 0.0
-    twist = to_twist @ covariance @ to_twist.T + white * to_twist[:, 9:12] @ to_twist[:, 9:12].T
+    white = torch.diag(block[Workspace.DENSITY][:3]**2) / dt if dt > 0 else torch.zeros(3, 3, dtype=block.dtype)
+    twist = to_twist @ covariance @ to_twist.T + to_twist[:, 9:12] @ white @ to_twist[:, 9:12].T
     out[Workspace.TWIST_COVARIANCE] = twist.reshape(-1)

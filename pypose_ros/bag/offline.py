@@ -40,6 +40,14 @@ def replay_offline(source: ReplayInput, params: ImuPreintegrationParams, *,
         raise BagError('time_budget must be 0 in an offline replay: a budget makes results depend on the '
                        'machine')
     smoother = ImuSmoother(smoother_config(params), T_base_imu=source.T_base_imu)
+    if params.model != 'none':
+        from pypose_ros.nodes.imu_preintegration_model import load_model
+        try:
+            refused = smoother.use_corrector(load_model(params.model).stream)
+        except ValueError as error:
+            refused = str(error)
+        if refused:
+            raise BagError(f'model: {refused}')
     imu, corrections = source.imu, source.corrections
     count = len(imu.stamps_ns)
     columns = [np.empty((count, width)) for width in (7, 3, 3, 36, 36, 6, 36)]

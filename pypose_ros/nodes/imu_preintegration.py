@@ -18,6 +18,7 @@ from pypose_ros.frames import Frames
 from pypose_ros.intake import Intake, correction_fault, imu_fault, orientation
 from pypose_ros.lifecycle import LifecycleNode
 from pypose_ros.msg import Weights
+from pypose_ros.nodes.imu_preintegration_model import ModelSlot
 from pypose_ros.nodes.imu_preintegration_outputs import Outputs
 from pypose_ros.nodes.imu_preintegration_params import NODE_NAME, ImuPreintegrationParams, check, smoother_config
 from pypose_ros.patience import Patience
@@ -44,6 +45,8 @@ class ImuPreintegration(LifecycleNode):
     def configure(self) -> None:
         ends = self.endpoints
         self._worker = Worker(self.get_logger(), name='solver')
+        self._model = ModelSlot(self.params.model, self.params.allow_reload, self._worker, self.diagnostics,
+                                self.get_logger().info)
         self._read_imu = Intake('imu', Imu, imu_fault, self.diagnostics)
         self._read_pose = Intake('pose', PoseWithCovarianceStamped, correction_fault, self.diagnostics)
         self._read_odometry = Intake('odometry', Odometry, correction_fault, self.diagnostics)
@@ -120,6 +123,7 @@ class ImuPreintegration(LifecycleNode):
                 return False
         self._waiting = ''
         self.estimator = ImuSmoother(smoother_config(self.params), T_base_imu=extrinsic)
+        self._model.equip(self.estimator)
         self._outputs.use_imu_frame(imu_frame)
         self.get_logger().info(
             f'{imu_frame} sits in {self.params.base_frame} at {[round(float(x), 6) for x in extrinsic]}')
@@ -150,9 +154,7 @@ class ImuPreintegration(LifecycleNode):
             use, lambda error: self.diagnostics.drop(f'{topic}: frame', f'{topic} dropped: {error}'))
 
     def _on_weights(self, message: Weights) -> None:
-        why = ('model is none, so there is no front-end to load them into' if self.params.model == 'none'
-               else 'allow_reload is false')
-        self.diagnostics.drop('weights', f'weights {message.path!r} version {message.version} refused: {why}')
+        self._model.announce(message, allowed=self.params.allow_reload)
 
     def _judge(self, topic: str, verdict: Verdict) -> bool:
         """Report an answer other than ACCEPTED; whether the measurement was taken all the same."""
@@ -210,6 +212,7 @@ class ImuPreintegration(LifecycleNode):
         return response
 
     def watch(self) -> None:
+        self._model.take_up()
         silent = time.monotonic() - self._heard > SILENCE
         if silent and not self._silent:
             topic = self.resolve_topic_name('imu/data_raw')
@@ -233,7 +236,7 @@ class ImuPreintegration(LifecycleNode):
                 status.values['solver iterations'] = 0 if solution is None else solution.iterations
         if self._guard.problem:
             status.worsen(diagnostics.ERROR, self._guard.problem)
-        status.values['suppressed transforms'] = self._outputs.tf.suppressed
+        status.values |= {'suppressed transforms': self._outputs.tf.suppressed, 'model': self._model.name}
         return status
 
 

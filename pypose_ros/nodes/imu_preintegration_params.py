@@ -79,9 +79,11 @@ class ImuPreintegrationParams(CommonParams):
         True, 'Broadcast odom → base_link; exactly one node of a robot may.', change=Change.ANY)
     invert_tf: bool = parameter(
         False, 'Broadcast base_link → odom instead, for a tree where base_link has another parent.')
-    model: str = parameter('none', 'File of a learned front-end; none = measurements are used as they come.')
+    model: str = parameter(
+        'none', 'File of a learned IMU corrector; its noise per sample and random walks are then the estimator\'s. '
+        'none = samples are used as they come.')
     allow_reload: bool = parameter(
-        False, 'Accept weights that are announced on ~/weights.', change=Change.ANY)
+        False, 'Take up weights that are announced on ~/weights, between two samples.', change=Change.ANY)
 
 
 def smoother_config(params: ImuPreintegrationParams) -> ImuSmootherConfig:
@@ -105,6 +107,3 @@ def check(params: ImuPreintegrationParams) -> None:
     if extrinsic and abs(math.hypot(*extrinsic[3:]) - 1) > 1e-4:
         raise ValueError(
             f'extrinsic_imu_to_base: the quaternion {extrinsic[3:]} (x y z w) is not of unit length')
-    if params.model != 'none':
-        raise ValueError(
-            f'model: {params.model!r} cannot be used: this version has no learned front-end. Set none')
