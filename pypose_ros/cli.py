@@ -105,6 +105,17 @@ def _parser() -> argparse.ArgumentParser:
     _add_replay_options(command)
     command.set_defaults(run=_replay)
 
+    command = commands.add_parser('train', help='train a front-end on recordings with ground truth')
+    command.add_argument('bag', nargs='+', help='bag, or folder of a EuRoC sequence')
+    command.add_argument('--target', required=True, choices=('imu_corrector',), help='what to train')
+    command.add_argument('--config', metavar='YAML', help='parameters, and what of which recording to train on '
+                         '(see config/train/euroc.yaml; default: the first 70 % of each)')
+    command.add_argument('--out', metavar='DIR', help='folder of the results (default results/train-TARGET)')
+    command.add_argument('--seed', type=int, help='instead of that of the configuration')
+    command.add_argument('--imu-topic', metavar='TOPIC', help='default: detected')
+    command.add_argument('--ground-truth', metavar='TOPIC_OR_TUM', help='default: detected')
+    command.set_defaults(run=_train)
+
     command = commands.add_parser('demo', help='a synthetic flight (or a bag) through the running node')
     command.add_argument('bag', nargs='?', help='a bag to play instead of the synthetic flight')
     command.add_argument('--duration', type=float, default=40.0, metavar='S', help='of the flight (default '
@@ -216,6 +227,13 @@ def _graph(options) -> int:
     else:
         print(show_patrol(out, robust=options.robust or 'gnc', seed=options.seed))
     print(f'wrote {out}')
+    return 0
+
+
+def _train(options) -> int:
+    from pypose_ros.train.command import train
+    train(options.bag, options.target, options.config, options.out, seed=options.seed, imu_topic=options.imu_topic,
+          ground_truth=options.ground_truth)
     return 0
 
 

@@ -179,11 +179,11 @@ def dump_yaml(node: str, config, extra: Mapping[str, typing.Any] | None = None) 
     return yaml.safe_dump({node: {'ros__parameters': nested}}, sort_keys=False, default_flow_style=None)
 
 
-class _Loader(yaml.SafeLoader):
+class Loader(yaml.SafeLoader):
     """Reads `1e-3` as a number, as ROS's own parser does and YAML 1.1 does not."""
 
 
-_Loader.add_implicit_resolver(
+Loader.add_implicit_resolver(
     'tag:yaml.org,2002:float', re.compile(r'^[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+$'),
     list('-+.0123456789'))
 
@@ -195,7 +195,7 @@ def load_yaml(path: str | Path, node: str, *, namespace: str = '/') -> dict[str,
     and `/*`; what is more to the end of the file wins, as in ROS. ParameterError where it is no such file.
     """
     try:
-        document = yaml.load(Path(path).read_text(encoding='utf-8'), _Loader)
+        document = yaml.load(Path(path).read_text(encoding='utf-8'), Loader)
     except (OSError, UnicodeDecodeError) as error:
         raise ParameterError([f'{path}: {getattr(error, "strerror", None) or error}']) from None
     except yaml.YAMLError as error:

@@ -3,9 +3,11 @@ from .checkpoint import Checkpoint, CheckpointError, Metadata, load_checkpoint, 
 from .front_end import KINDS, FrontEnd
 from .imu_corrector import CorrectedImu, ImuCorrector
 from .imu_stream import ImuStream
+from .imu_training import ImuTrainingConfig, Recording, Score, Span, TrainedCorrector, train_imu_corrector
 from .imu_windows import ImuWindows, KnownStates, cut_windows
 from .loop_verifier import LoopVerifier
 from .odometry_uncertainty import OdometryUncertainty
+from .parallel import processes
 from .preintegration_level import (
     Motion,
     PreintegrationLevel,
@@ -19,7 +21,8 @@ from .training_config import TrainingConfig
 from .trajectory_level import KeyframeWindow, TrajectoryLevel, consistency, held_out_positions
 
 __all__ = ['KINDS', 'BilevelTrainer', 'Checkpoint', 'CheckpointError', 'CorrectedImu', 'FrontEnd', 'ImuCorrector',
-           'ImuStream', 'ImuWindows', 'KeyframeWindow', 'KnownStates', 'LoopVerifier', 'Metadata', 'Motion',
-           'OdometryUncertainty', 'PreintegrationLevel', 'Progress', 'TrainingConfig', 'TrajectoryLevel',
-           'calibrated_bias', 'consistency', 'cut_windows', 'fixed_corrector', 'held_out_positions',
-           'load_checkpoint', 'negative_log_likelihood', 'robust_negative_log_likelihood', 'save_checkpoint']
+           'ImuStream', 'ImuTrainingConfig', 'ImuWindows', 'KeyframeWindow', 'KnownStates', 'LoopVerifier',
+           'Metadata', 'Motion', 'OdometryUncertainty', 'PreintegrationLevel', 'Progress', 'Recording', 'Score',
+           'Span', 'TrainedCorrector', 'TrainingConfig', 'TrajectoryLevel', 'calibrated_bias', 'consistency',
+           'cut_windows', 'fixed_corrector', 'held_out_positions', 'load_checkpoint', 'negative_log_likelihood',
+           'processes', 'robust_negative_log_likelihood', 'save_checkpoint', 'train_imu_corrector']

@@ -64,10 +64,12 @@ class ImuTrainingConfig:
     noise: ImuNoise = field(default_factory=lambda: ImuNoise(1.7e-4, 2e-3, 2e-5, 3e-3))
     """What the network starts from and is compared with: the sensor's stated densities."""
     identity: float = 1.0
-    """Weight of the mean squares of scale and axis errors (per mille of the gyroscope's, percent of the
-    accelerometer's) and of the convolutions' corrections as shares of their limit: what gains nothing stays zero."""
-    limit: tuple[float, float] = (0.001, 0.2)
-    """rad/s and m/s². Of those corrections."""
+    """Weight of the mean squares of scale and axis errors in percent and of the convolutions' corrections as shares
+    of their limit: what gains nothing stays zero."""
+    limit: tuple[float, float] = (1e-4, 0.2)
+    """rad/s and m/s². Of those corrections. The gyroscope's is next to nothing: motion capture is no better than it."""
+    scales: bool = False
+    """Learn scale and axis errors. On EuRoC's flights those that fit one span of minutes make another one worse."""
     channels: int = 16
     """Of the network."""
     dilations: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
@@ -133,10 +135,11 @@ def train_imu_corrector(recordings: Sequence[Recording], config: ImuTrainingConf
     given = {purpose: [one for one in sets if one is not None] for purpose, sets in parts.items()}
     history: list[Progress] = []
     noise = [corrector.log_density, corrector.log_walk, corrector.log_bias_sigma]
-    for stage, learned in ((config.noise_training, noise), (config.training, list(corrector.parameters()))):
+    kept = [corrector.bias] if config.scales else [corrector.bias, corrector.mixing]    # calibrated, see above
+    network = [p for p in corrector.parameters() if not any(p is one for one in kept)]
+    for stage, learned in ((config.noise_training, noise), (config.training, network)):
         for parameter in corrector.parameters():
             parameter.requires_grad_(any(parameter is one for one in learned))
-        corrector.bias.requires_grad_(False)        # calibrated, see above
         trainer = BilevelTrainer(corrector, level, _Loss(corrector, config.identity), stage)
         history += trainer.fit(given['train'], validation=given['validation'], progress=progress)
     corrector.eval()
@@ -161,8 +164,8 @@ class _Loss:
     def __call__(self, motion: Motion, windows: ImuWindows) -> Tensor:
         loss = negative_log_likelihood(motion)
         if self._corrector.training:
-            scaled = self._corrector.mixing * torch.tensor([1000.0, 100.0])[:, None, None]
-            loss = loss + self._identity * (scaled.square().mean() + motion.change.square().mean())
+            percent = 100 * self._corrector.mixing
+            loss = loss + self._identity * (percent.square().mean() + motion.change.square().mean())
         return loss
 
 

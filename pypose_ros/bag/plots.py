@@ -43,7 +43,7 @@ def overview(source: ReplayInput, estimate: Estimate, evaluation: Evaluation, *,
             draw_sigma(figure.add_subplot(grid[0, 1]), source, estimate)
             draw_speed(figure.add_subplot(grid[1, 1]), source, estimate)
         draw_bias(figure.add_subplot(grid[2, 1]), source, estimate)
-        return _png(figure)
+        return png(figure)
 
 
 def panels(source: ReplayInput, estimate: Estimate, evaluation: Evaluation,
@@ -214,7 +214,7 @@ def _thin_ends(points: NDArray) -> NDArray:
     return points if len(points) <= POINTS else np.vstack([_thin(points[:-100]), points[-100:]])
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format='png', metadata={'Software': None})
     plt.close(figure)
