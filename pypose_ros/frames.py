@@ -15,6 +15,12 @@ def rotation(pose: np.ndarray) -> np.ndarray:
     return so3.matrix(torch.from_numpy(np.array(pose[3:]))).numpy()
 
 
+def planar(pose: np.ndarray) -> np.ndarray:
+    """(3,) x, y, heading of a pose (7,)."""
+    x, y, z, w = pose[3:]
+    return np.array([pose[0], pose[1], np.arctan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z))])
+
+
 def turned(covariance: np.ndarray, R_new_old: np.ndarray) -> np.ndarray:
     """A covariance (6, 6) along other fixed axes."""
     turn = np.kron(np.eye(2), R_new_old)

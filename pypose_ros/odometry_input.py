@@ -11,25 +11,28 @@ from pypose_ros.patience import Patience
 
 
 class OdometryInput:
-    """The input `odometry` of a lifecycle node.
+    """An odometry input of a lifecycle node.
 
     Args:
         node: its parameter `odom_frame` is what messages must be in.
         frames: brings the pose to the node's base frame.
         patience: waits for a transform.
         use: called with (message, T_odom_base (7,), covariance (6, 6)).
+        topic: its name; also in diagnostics.
+        depth: messages that survive a pause of the process.
     """
 
     def __init__(self, node, frames: Frames, patience: Patience,
-                 use: Callable[[cdr.Received, np.ndarray, np.ndarray], None]):
-        self._node, self._frames, self._patience, self._use = node, frames, patience, use
-        self._read = Intake('odometry', Odometry, correction_fault, node.diagnostics)
-        channel = node.channel('odometry')
+                 use: Callable[[cdr.Received, np.ndarray, np.ndarray], None], *, topic: str = 'odometry',
+                 depth: int = 100):
+        self._node, self._frames, self._patience, self._use, self._topic = node, frames, patience, use, topic
+        self._read = Intake(topic, Odometry, correction_fault, node.diagnostics)
+        channel = node.channel(topic)
         if channel is not None and channel.offered:
-            rate = node.diagnostics.rate('odometry')
+            rate = node.diagnostics.rate(topic)
             node.endpoints.listen(channel, lambda message: rate.tick() or self._take(message))
         else:
-            node.endpoints.subscription(Odometry, 'odometry', self._receive, qos.SENSOR(100), raw=True)
+            node.endpoints.subscription(Odometry, topic, self._receive, qos.SENSOR(depth), raw=True)
 
     def _receive(self, data: bytes) -> None:
         message = self._read(data)
@@ -37,9 +40,9 @@ class OdometryInput:
             self._take(message)
 
     def _take(self, message: cdr.Received) -> None:
-        drop, wanted = self._node.diagnostics.drop, self._node.params.odom_frame
+        drop, wanted, topic = self._node.diagnostics.drop, self._node.params.odom_frame, self._topic
         if message.frame_id.lstrip('/') != wanted:
-            drop('odometry: frame', f'odometry dropped: it is in frame {message.frame_id!r}, odom_frame is {wanted!r}')
+            drop(f'{topic}: frame', f'{topic} dropped: it is in frame {message.frame_id!r}, odom_frame is {wanted!r}')
             return
         self._patience.attempt(lambda: self._use(message, *self._frames.relative(message)),
-                               lambda error: drop('odometry: frame', f'odometry dropped: {error}'))
+                               lambda error: drop(f'{topic}: frame', f'{topic} dropped: {error}'))

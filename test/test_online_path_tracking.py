@@ -288,7 +288,8 @@ def test_what_is_no_path_or_no_grid_is_refused_and_the_old_one_kept():
 
 
 @pytest.mark.parametrize('wrong', [{'model': 'submarine'}, {'horizon': 1}, {'frequency': 5.0},
-                                   {'limits': Limits(min_speed=0.5)}])
+                                   {'limits': Limits(min_speed=0.5)},
+                                   {'model': 'ackermann', 'limits': Limits(min_speed=-0.5)}])
 def test_configurations_that_make_no_sense_are_refused(wrong):
     with pytest.raises(ValueError):
         PathTrackerConfig(**wrong)

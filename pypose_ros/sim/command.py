@@ -75,8 +75,7 @@ def simulate(options) -> int:
                          driver=SelfDriver(course.path) if options.drive else None)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
-    if options.plan:
-        node.publish_plan()
+    node.plan_wanted = options.plan
     begin_ns = simulator.stamp_ns
     print('ready', flush=True)
     try:

@@ -13,7 +13,7 @@ from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Imu, LaserScan
 
-from pypose_ros import cdr, cdr_arrays, convert, qos
+from pypose_ros import cdr, cdr_arrays, convert, frames, qos
 from pypose_ros.sim.course import Course
 from pypose_ros.sim.local_costmap import LocalCostmap
 from pypose_ros.sim.simulator import Measurements, Simulator
@@ -30,18 +30,12 @@ def planar(pose: np.ndarray) -> np.ndarray:
     return np.array([pose[0], pose[1], 0, 0, 0, np.sin(0.5 * pose[2]), np.cos(0.5 * pose[2])])
 
 
-def heading(pose: np.ndarray) -> np.ndarray:
-    """(3,) x, y, heading of a pose (7,)."""
-    x, y, z, w = pose[3:]
-    return np.array([pose[0], pose[1], np.arctan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z))])
-
-
 class SimulatorNode(Node):
     """One robot in a course.
 
     Args:
         simulator: the robot.
-        course: its plan is published once `publish_plan` is called.
+        course: its plan is published once, where `plan_wanted`.
         stamped: cmd_vel is a TwistStamped.
         driver: gives the command [v, w] where the robot shall drive itself; None: cmd_vel does.
     """
@@ -53,6 +47,8 @@ class SimulatorNode(Node):
         self._command: tuple[float, float] | None = None
         self._costmap = LocalCostmap()
         self._estimate: np.ndarray | None = None
+        self.plan_wanted = False
+        """Publish the plan as soon as somebody listens."""
         self._scans = self._samples = 0
         send, hear = self.create_publisher, self.create_subscription
         self._clock = send(Clock, '/clock', qos.STANDARD)
@@ -90,16 +86,19 @@ class SimulatorNode(Node):
         self._command = twist.linear.x, twist.angular.z
 
     def _on_estimate(self, data: bytes) -> None:
-        self._estimate = heading(self._read(data).values[:7])
+        self._estimate = frames.planar(self._read(data).values[:7])
 
     def publish_plan(self) -> None:
         """The course's way, in the map's frame."""
+        self.plan_wanted = False
         poses = np.stack([planar(pose) for pose in self.course.path])
         stamps = np.full(len(poses), self.simulator.stamp_ns)
         self._plan.publish(cdr_arrays.path(self.simulator.stamp_ns, MAP_FRAME, stamps, poses))
 
     def advance(self, dt: float) -> Measurements:
         """One step, and what the sensors make of it."""
+        if self.plan_wanted and self._plan.get_subscription_count():
+            self.publish_plan()
         command, self._command = self._command, None
         if self._driver is not None:
             command = self._driver(self.simulator)

@@ -132,6 +132,8 @@ class PathTrackerConfig:
         limits = self.limits
         if not limits.min_speed <= 0 < limits.max_speed:
             raise ValueError(f'min_speed {limits.min_speed} must be 0 or less, max_speed {limits.max_speed} positive')
+        if self.model == 'ackermann' and limits.min_speed < 0:
+            raise ValueError('an Ackermann robot is driven forwards only: min_speed must be 0')
         if self.frequency * self.dt < 1:
             raise ValueError(f'the period 1 / {self.frequency} s is longer than dt {self.dt} s: the plan would be '
                              'older than its first stage')

@@ -69,8 +69,6 @@ class TrackingProblem:
         constraints = [StateConstraint('clearance', lambda x, p: table(x[..., 0], x[..., 1]).unsqueeze(-1),
                                        lower=config.radius, soft=COLLISION_PRICE)]
         if config.model == 'ackermann':
-            if limits.min_speed < 0:
-                raise ValueError('an Ackermann robot is driven forwards only: min_speed must be 0')
             steering = math.tan(limits.max_steering) / limits.wheelbase
             constraints.append(StageConstraint('steering', lambda x, u, p: torch.stack(
                 [steering * u[..., 0] - u[..., 1], steering * u[..., 0] + u[..., 1]], -1), lower=0.0))

@@ -32,6 +32,7 @@ from pypose_core.online.path_tracking.verdict import PathVerdict, TrackingStatus
 
 FIELD_LIMIT = 2.0           # m; distances beyond it do not matter
 TURN_ON_SPOT, TURNED = 1.0, 0.3     # rad between robot and path, where turning on the spot begins and ends
+NEAR_BEGIN = 0.5            # m between robot and path within which it is taken to stand at its beginning
 STOP_BEFORE = 0.3           # m before what cannot be passed
 TOUCHING = 0.03             # m by which a planned trajectory may be nearer than the radius
 FORGET = 0.5                # s after which the command before says nothing about the speed
@@ -46,6 +47,8 @@ class Command:
     status: TrackingStatus
     reason: str = ''
     """A sentence where the status needs one."""
+    cause: TrackingStatus | None = None
+    """What patience ended about."""
     distance: float = math.nan
     """m of the path that are left."""
     cross_track: float = math.nan
@@ -106,12 +109,16 @@ class PathTracker:
         own = ReferencePath(poses)
         if self.config.goal.yaw <= 0:
             own.goal[2] = own.headings[-1]
+        if self.path is not None and np.array_equal(own.points, self._own.points) and own.goal[2] == self._own.goal[2]:
+            return PathVerdict.ACCEPTED     # the one that is being followed, said again
         path = own.moved(*self._placed)
         s = 0.0
         if self._odometry is not None:
             position = self._odometry[1][:2]
-            # The beginning of a path may pass its own end: the first place that is nearly the nearest one counts.
-            s, offset = path.project(position, end=min(path.length, 2 * self.config.max_distance))
+            # Near its beginning first: a path of several laps passes the same places again.
+            s, offset = path.project(position, end=min(path.length, self.config.lookahead))
+            if abs(offset) > NEAR_BEGIN:
+                s, offset = path.project(position)
             if abs(offset) > self.config.max_distance:
                 return PathVerdict.TOO_FAR
         self._own = own
@@ -166,7 +173,7 @@ class PathTracker:
         """One cycle, to be called at `frequency`."""
         begin = time.perf_counter()
         status, reason, twist, result = self._cycle(now_ns)
-        period = 1 / self.config.frequency
+        period, cause = 1 / self.config.frequency, status
         if status is TrackingStatus.TRACKING:
             self._failing = 0.0
             status, reason = self._progress(period)
@@ -185,7 +192,7 @@ class PathTracker:
                 self._begin(None, self.s)
         self._before, self._before_ns = twist, now_ns
         self._history.add(now_ns, twist)
-        return Command(twist, status, reason, distance, offset, result, time.perf_counter() - begin)
+        return Command(twist, status, reason, cause, distance, offset, result, time.perf_counter() - begin)
 
     def _cycle(self, now_ns: int) -> tuple[TrackingStatus, str, NDArray, OcpResult | None]:
         zero, config = np.zeros(3), self.config
