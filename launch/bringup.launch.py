@@ -7,7 +7,7 @@ Arguments: see `ros2 launch pypose_ros bringup.launch.py --show-args`.
 from pypose_ros.launching import one_process
 
 MODES = {'mapping': 'imu_preintegration,pose_graph,loop_closure', 'odometry': 'imu_preintegration',
-         'graph': 'pose_graph,loop_closure'}
+         'graph': 'pose_graph,loop_closure', 'driving': 'imu_preintegration,pose_graph,loop_closure,mpc_controller'}
 TOPICS = (
     ('imu', 'imu/data_raw', 'imu/data_raw', 'Topic of sensor_msgs/Imu'),
     ('odometry', 'imu_preintegration:odometry', 'odometry', 'Topic of nav_msgs/Odometry: relative corrections'),
@@ -18,6 +18,9 @@ TOPICS = (
     ('scan', 'scan', 'scan', 'Topic of sensor_msgs/LaserScan'),
     ('points', 'points', 'points', 'Topic of sensor_msgs/PointCloud2'),
     ('loop_closure', 'loop_closure', 'loop_closure', 'Topic of pypose_ros/PoseGraphEdge'),
+    ('plan', 'mpc_controller:path', 'plan', 'Topic of nav_msgs/Path to drive along'),
+    ('drive_odometry', 'mpc_controller:odom', 'odometry/imu', 'Topic of nav_msgs/Odometry that the robot is driven by'),
+    ('cmd_vel', 'cmd_vel', 'cmd_vel', 'Topic of the commands'),
     ('fix', 'fix', 'fix', 'Topic of sensor_msgs/NavSatFix'),
 )
 

@@ -34,6 +34,9 @@ class LifecycleNode(RclpyLifecycleNode):
         core: what it shares with the other nodes of its process; None where it is alone.
     """
 
+    moves_robot = False
+    """Whether the robot must be stopped by this node before anything else ends."""
+
     def __init__(self, name: str, params: type[CommonParams], *, core: TorchCore | None = None, **kwargs):
         super().__init__(name, **kwargs)
         self.core = core

@@ -71,6 +71,12 @@ def run(make: Callable, args: list[str] | None = None) -> int:
     return run_nodes([make], args)
 
 
+def shut_down(node) -> None:
+    """The transition that says good-bye: outputs off, files saved."""
+    if node.state in ('active', 'inactive', 'unconfigured'):
+        node.trigger_shutdown()
+
+
 def run_nodes(makers: Sequence[Callable], args: list[str] | None = None) -> int:
     """As `run`, with several nodes, each in a thread of its own."""
     try:
@@ -98,11 +104,15 @@ def run_nodes(makers: Sequence[Callable], args: list[str] | None = None) -> int:
         while not ended.wait(0.5) and not any(spinner.failed.is_set() for spinner in spinners):
             pass
         failed = any(spinner.failed.is_set() for spinner in spinners)
-        for spinner in spinners:
-            spinner.stop()
+        for node, spinner in zip(nodes, spinners):
+            if node.moves_robot:        # what stops the robot comes first
+                spinner.stop()
+                shut_down(node)
+        for node, spinner in zip(nodes, spinners):
+            if not node.moves_robot:
+                spinner.stop()
         for node in nodes:
-            if node.state in ('active', 'inactive', 'unconfigured'):
-                node.trigger_shutdown()     # the transition that says good-bye: outputs off, files saved
+            shut_down(node)
         return 1 if failed else 0
     finally:
         for node in nodes:

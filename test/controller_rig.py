@@ -1,0 +1,121 @@
+"""The mpc_controller node and a peer that is its robot; see node_rig.py."""
+import time
+
+import numpy as np
+import rclpy
+from geometry_msgs.msg import Twist
+from nav_msgs.msg import MapMetaData, OccupancyGrid, Odometry, Path
+from node_rig import Peer
+from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from rclpy.serialization import serialize_message
+from rosgraph_msgs.msg import Clock
+
+from pypose_ros import convert, qos
+from pypose_ros.sim.node import planar
+
+LINE = np.array([[0.1 * k, 0.0, 0.0] for k in range(61)])
+INPUTS = ('odom', 'path', 'local_costmap/costmap')
+
+
+def path_message(poses, frame: str = 'odom') -> Path:
+    return convert.path_to_msg(np.ones(len(poses), np.int64), frame, np.array([planar(p) for p in poses]))
+
+
+def odometry_message(stamp_ns: int, pose, twist=(0.0, 0.0), frame: str = 'odom') -> bytes:
+    return serialize_message(convert.odometry_to_msg(
+        stamp_ns, frame, 'base_link', planar(np.asarray(pose, float)), np.eye(6) * 1e-4,
+        np.array([twist[0], 0, 0, 0, 0, twist[1]]), np.eye(6) * 1e-4))
+
+
+def grid_message(cells: np.ndarray, resolution: float, corner, frame: str = 'odom') -> OccupancyGrid:
+    message = OccupancyGrid(header=convert.header(1, frame), data=cells.astype(np.int8).ravel().tolist(),
+                            info=MapMetaData(resolution=resolution, width=cells.shape[1], height=cells.shape[0]))
+    message.info.origin.position.x, message.info.origin.position.y = map(float, corner)
+    return message
+
+
+class ControllerRig(Peer):
+    """A Peer with the node running in this process. The robot obeys at once and is always where it was told to go."""
+
+    def __init__(self, domain: int):
+        super().__init__(domain)
+        self._domain, self.under_test = domain, None
+        self.commands: list[tuple[float, float, float]] = []     # steady time, v, w
+        self.pose, self._drove = np.zeros(3), None
+        self.node.create_subscription(Twist, 'cmd_vel', self._obey, qos.SENSOR(100))
+        send = self.node.create_publisher
+        self.odom_out = send(Odometry, 'odom', 10)
+        self.path = send(Path, 'path', 1)
+        self.costmap = send(OccupancyGrid, 'local_costmap/costmap', qos.LATCHED)
+        self.clock = send(Clock, '/clock', 10)
+
+    def _obey(self, twist: Twist) -> None:
+        self.commands.append((time.monotonic(), twist.linear.x, twist.angular.z))
+
+    def start(self, *, activate: bool = True, **params):
+        from pypose_ros.nodes.mpc_controller import MpcController
+        from pypose_ros.run import Spinner
+        self.node_context = rclpy.Context()
+        self.node_context.init(domain_id=self._domain)
+        self.under_test = MpcController(context=self.node_context, parameter_overrides=[
+            Parameter(k.replace('__', '.'), value=v) for k, v in params.items()])
+        self._spinner = Spinner(self.under_test, 'events')
+        configured = self.under_test.trigger_configure() == TransitionCallbackReturn.SUCCESS
+        if configured and activate:
+            self.under_test.trigger_activate()
+        self._spinner.start()
+        if configured:
+            self.matched_with(self.under_test)
+        return self.under_test
+
+    def matched_with(self, node) -> None:
+        hears = [s for s in node.subscriptions if s.topic in INPUTS]
+        self.until(lambda: all(s.get_publisher_count() for s in hears) and self.node.count_publishers('cmd_vel'),
+                   'node and peer find each other')
+
+    def say_odometry(self, *, stamp_ns: int | None = None, **kwargs) -> None:
+        """Say where the robot is, having moved as commanded since the last time."""
+        now, twist = time.monotonic(), self.commands[-1][1:] if self.commands else (0.0, 0.0)
+        if self._drove is not None:
+            dt = min(now - self._drove, 0.2)
+            self.pose = self.pose + dt * np.array([twist[0] * np.cos(self.pose[2]), twist[0] * np.sin(self.pose[2]),
+                                                   twist[1]])
+        self._drove = now
+        self.odom_out.publish(odometry_message(time.time_ns() if stamp_ns is None else stamp_ns, self.pose, twist,
+                                               **kwargs))
+
+    def live(self, seconds: float, *, until=None) -> None:
+        """Odometry at 50 Hz."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and not (until is not None and until()):
+            self.say_odometry()
+            self.spin(0.02)
+
+    def at_full_speed(self, seconds: float = 20.0) -> None:
+        """Send the line and drive until the robot is fast."""
+        self.live(0.1)
+        self.path.publish(path_message(LINE))
+        self.live(seconds, until=lambda: self.speed() > 0.8)
+        assert self.speed() > 0.8, 'the robot did not become fast'
+
+    def speed(self) -> float:
+        return abs(self.commands[-1][1]) if self.commands else 0.0
+
+    def stands(self) -> bool:
+        return bool(self.commands) and self.commands[-1][1:] == (0.0, 0.0)
+
+    def zero_after(self, moment: float, what: str, cap: float = 15.0) -> float:
+        """Seconds from a moment of the steady clock to the first zero command after it."""
+        self.until(self.stands, f'zero velocity after {what}', cap)
+        return next(t for t, v, w in self.commands if t > moment and v == w == 0) - moment
+
+    def drops(self) -> dict:
+        return dict(self.under_test.diagnostics.drops)
+
+    def close(self) -> None:
+        if self.under_test is not None:
+            self._spinner.stop()
+            self.under_test.destroy_node()
+            self.node_context.try_shutdown()
+        super().close()

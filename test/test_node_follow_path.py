@@ -1,0 +1,78 @@
+"""FollowPath of Nav2: goals, feedback, preemption, cancellation and error codes."""
+import numpy as np
+import pytest
+from action_msgs.msg import GoalStatus
+from controller_rig import LINE, ControllerRig, grid_message, path_message
+from node_rig import reserved_domain
+from rclpy.action import ActionClient
+
+nav2 = pytest.importorskip('nav2_msgs.action')
+FollowPath = nav2.FollowPath
+
+
+@pytest.fixture
+def rig():
+    with reserved_domain() as domain:
+        made = ControllerRig(domain)
+        made.client = ActionClient(made.node, FollowPath, 'follow_path_pypose')
+        yield made
+        made.client.destroy()
+        made.close()
+
+
+def goal(rig, poses, frame='odom', feedback=None):
+    """The handle of an accepted goal and the future of its result."""
+    rig.until(rig.client.server_is_ready, 'the action server')
+    rig.live(0.1)
+    sent = rig.client.send_goal_async(FollowPath.Goal(path=path_message(poses, frame)), feedback_callback=feedback)
+    rig.live(10, until=sent.done)
+    handle = sent.result()
+    assert handle.accepted
+    return handle, handle.get_result_async()
+
+
+def outcome(rig, future):
+    rig.live(20, until=future.done)
+    return future.result().status, future.result().result.error_code
+
+
+def test_a_goal_is_driven_to_with_feedback_and_succeeds(rig):
+    rig.start(limits__max_acceleration=2.0)
+    told = []
+    _, result = goal(rig, LINE[:16], feedback=lambda message: told.append(message.feedback))
+    assert outcome(rig, result) == (GoalStatus.STATUS_SUCCEEDED, 0)
+    assert len(told) > 5 and told[0].distance_to_goal > told[-1].distance_to_goal
+    assert max(f.speed for f in told) > 0.5 and rig.stands()
+
+
+def test_a_new_goal_takes_over_without_a_stop_and_a_cancelled_one_stops(rig):
+    rig.start()
+    _, first = goal(rig, LINE)
+    rig.live(10, until=lambda: rig.speed() > 0.8)
+    rig.commands.clear()
+    handle, second = goal(rig, LINE + [0, 0.05, 0])
+    rig.live(0.3)
+    assert outcome(rig, first)[0] == GoalStatus.STATUS_ABORTED
+    assert min(v for _, v, _ in rig.commands) > 0.6
+    cancelled = handle.cancel_goal_async()
+    rig.live(10, until=cancelled.done)
+    assert outcome(rig, second)[0] == GoalStatus.STATUS_CANCELED
+    rig.until(rig.stands, 'zero')
+
+
+@pytest.mark.parametrize('case, code', [('frame', 102), ('nan', 103), ('odometry', 107), ('progress', 105)])
+def test_what_goes_wrong_has_nav2s_code(rig, case, code):
+    rig.start(odom_timeout=0.2, progress__time=0.3, costmap_timeout=0.0)
+    poses = LINE.copy()
+    if case == 'nan':
+        poses[3, 0] = float('nan')
+    if case == 'progress':
+        cells = np.zeros((80, 120))
+        cells[:, 30:34] = 100
+        rig.costmap.publish(grid_message(cells, 0.05, (-1.0, -2.0)))
+        rig.live(0.2)
+    _, result = goal(rig, poses, frame='nowhere' if case == 'frame' else 'odom')
+    if case == 'odometry':
+        rig.until(result.done, 'the end')
+    assert outcome(rig, result) == (GoalStatus.STATUS_ABORTED, code)
+    assert not rig.commands or rig.stands()
