@@ -61,7 +61,7 @@ class LookupTable:
 
     def at(self, points: NDArray) -> NDArray[np.float64]:
         """d (...) at points (..., 2), without torch: for what looks at few points often."""
-        from scipy.ndimage import map_coordinates   # scipy takes its time to import
+        from scipy.ndimage import map_coordinates  # scipy takes its time to import
         columns, rows, scale, ox, oy, c, s, _ = self.data[:HEADER].tolist()
         values = self.data[HEADER:HEADER + int(rows * columns)].numpy().reshape(int(rows), int(columns))
         dx, dy = points[..., 0] - ox, points[..., 1] - oy
