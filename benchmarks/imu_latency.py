@@ -13,7 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -38,9 +39,11 @@ class Run:
     lost: int
     sent: int
     cpu: float
-    """of one core, by the node's process."""
+    """of one core, by the nodes' processes."""
     withheld: float
     """share of the machine's CPU time that its host gave to others."""
+    each: dict[int, float]
+    """s from stamp to arrival, by the stamp of the sample in ns."""
 
 
 def environment() -> None:
@@ -87,8 +90,9 @@ def send(rate: float, duration: float, poses: bool, stamps) -> None:
     rclpy.shutdown()
 
 
-def receive(node: subprocess.Popen, rate: float, duration: float, poses: bool) -> Run:
-    """Run the sender against a node process and take the times."""
+def receive(nodes: Sequence[subprocess.Popen], rate: float, duration: float, poses: bool,
+            topic: str = 'odometry/imu') -> Run:
+    """Run the sender against the nodes' processes and take the times of a topic of odometry."""
     import rclpy
     from nav_msgs.msg import Odometry
     from rclpy.experimental.events_executor import EventsExecutor
@@ -100,9 +104,9 @@ def receive(node: subprocess.Popen, rate: float, duration: float, poses: bool) -
     context.init()
     listener = rclpy.create_node('receiver', context=context)
     outputs, direct = [], []
-    for kind, topic, kept in ((Odometry, 'odometry/imu', outputs), (Imu, 'imu/data_raw', direct)):
+    for kind, name, kept in ((Odometry, topic, outputs), (Imu, 'imu/data_raw', direct)):
         listener.create_subscription(
-            kind, topic, lambda data, kept=kept: kept.append((time.time_ns(), data[4:12])), qos.SENSOR(5000), raw=True)
+            kind, name, lambda data, kept=kept: kept.append((time.time_ns(), data[4:12])), qos.SENSOR(5000), raw=True)
     executor = EventsExecutor(context=context)
     executor.add_node(listener)
     processes = multiprocessing.get_context('spawn')
@@ -115,10 +119,10 @@ def receive(node: subprocess.Popen, rate: float, duration: float, poses: bool) -
     while sent is None and time.monotonic() < end:
         executor.spin_until_future_complete(Future(), timeout_sec=0.25)
         if cpu is None and len(direct) >= WARM_UP * rate:
-            cpu, since, account = cpu_seconds(node.pid), time.perf_counter(), CpuAccount()
+            cpu, since, account = sum(cpu_seconds(node.pid) for node in nodes), time.perf_counter(), CpuAccount()
         if not queue.empty():
             sent = queue.get()
-            cpu, span = cpu_seconds(node.pid) - cpu, time.perf_counter() - since
+            cpu, span = sum(cpu_seconds(node.pid) for node in nodes) - cpu, time.perf_counter() - since
             withheld = account.withheld()
     executor.spin_until_future_complete(Future(), timeout_sec=0.5)
     sender.join()
@@ -127,22 +131,22 @@ def receive(node: subprocess.Popen, rate: float, duration: float, poses: bool) -
     listener.destroy_node()
     context.try_shutdown()
     through, hop = (latencies(kept, sent) for kept in (outputs, direct))
-    if not len(through):
-        raise RuntimeError(f'the node published nothing; its log:\n{Path(node.log).read_text()}')
-    p50, p99 = np.percentile(through, (50, 99))
-    return Run(p50, p99, np.percentile(hop, 99), len(sent) - len(through), len(sent), cpu / span,
-               withheld)
+    if not through:
+        raise RuntimeError(f'nothing came on {topic}; the log:\n{Path(nodes[0].log).read_text()}')
+    p50, p99 = np.percentile(list(through.values()), (50, 99))
+    return Run(p50, p99, np.percentile(list(hop.values()), 99), len(sent) - len(through), len(sent), cpu / span,
+               withheld, through)
 
 
-def latencies(kept: list[tuple[int, bytes]], sent: list[int]) -> np.ndarray:
-    """Seconds from stamp to arrival of those in `sent`."""
+def latencies(kept: list[tuple[int, bytes]], sent: list[int]) -> dict[int, float]:
+    """Seconds from stamp to arrival of those in `sent`, by stamp."""
     wanted = set(sent)
     arrivals = {}
     for arrival, raw in kept:
         stamp = int.from_bytes(raw[:4], 'little') * 10 ** 9 + int.from_bytes(raw[4:], 'little')
         if stamp in wanted:
             arrivals.setdefault(stamp, arrival)
-    return np.array([arrival - stamp for stamp, arrival in arrivals.items()]) * 1e-9
+    return {stamp: (arrival - stamp) * 1e-9 for stamp, arrival in arrivals.items()}
 
 
 def cpu_seconds(pid: int) -> float:
@@ -151,20 +155,33 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
 
 
+@contextmanager
+def started(commands: Sequence[Sequence[str]]) -> Iterator[list[subprocess.Popen]]:
+    """Node processes with one log, ended at the end."""
+    with tempfile.NamedTemporaryFile('w', suffix='.log') as log:
+        nodes = []
+        try:
+            for command in commands:
+                nodes.append(subprocess.Popen(command, stderr=log, stdout=log))
+                nodes[-1].log = log.name
+            yield nodes
+        finally:
+            for node in nodes:
+                node.terminate()
+            for node in nodes:
+                node.wait(20)
+
+
+def parameters(options: dict[str, str], prefix: str = '') -> list[str]:
+    """ROS arguments that set them."""
+    return [word for name, value in options.items() for word in ('-p', f'{prefix}{name}:={value}')]
+
+
 def measure(rate: float, duration: float, *, executor: str = 'events', poses: bool = True) -> Run:
     """Start a node, measure, stop it."""
-    options = OPTIONS | {'executor': executor}
-    arguments = [word for name, value in options.items() for word in ('-p', f'{name}:={value}')]
-    with tempfile.NamedTemporaryFile('w', suffix='.log') as log:
-        node = subprocess.Popen(
-            [sys.executable, '-c', 'from pypose_ros.nodes.imu_preintegration import main; main()',
-             '--ros-args', *arguments], stderr=log, stdout=log)
-        node.log = log.name
-        try:
-            return receive(node, rate, duration, poses)
-        finally:
-            node.terminate()
-            node.wait(10)
+    with started([[sys.executable, '-c', 'from pypose_ros.nodes.imu_preintegration import main; main()', '--ros-args',
+                   *parameters(OPTIONS | {'executor': executor})]]) as nodes:
+        return receive(nodes, rate, duration, poses)
 
 
 def describe(run: Run) -> str:
