@@ -12,6 +12,8 @@ from pypose_core.graph import (
     Between,
     Euclidean,
     FactorGraph,
+    FrameBetween,
+    FramePrior,
     Gnss,
     Imu,
     Landmark,
@@ -57,6 +59,8 @@ def seen(kind, pose, point, measured, **more):
 
 
 CASES = {
+    'frame prior': ((NAV_STATE,), lambda: FramePrior('a', INDEX[:, 0], values(SE3, 5), frame=values(SE3, 6))),
+    'frame between': ((NAV_STATE,), lambda: FrameBetween('a', INDEX, values(SE3, 5), frame=values(SE3, 6)[0])),
     'prior Sim3': ((SIM3,), lambda: Prior('a', INDEX[:, 0], values(SIM3, 5))),
     'prior NavState': ((NAV_STATE,), lambda: Prior('a', INDEX[:, 0], values(NAV_STATE, 5))),
     'prior SE3': ((SE3,), lambda: Prior('a', INDEX[:, 0], values(SE3, 5))),

@@ -9,6 +9,8 @@ from .factors import (
     Bearing,
     Between,
     Factors,
+    FrameBetween,
+    FramePrior,
     Gnss,
     Imu,
     Landmark,
@@ -35,7 +37,8 @@ from .spline_trajectory import SplineTrajectory
 from .toro import read_toro, write_toro
 
 __all__ = ['BalReprojection', 'Bearing', 'Between', 'ConsistentClosures', 'Dogleg', 'Euclidean', 'FactorGraph',
-           'Factors', 'G2oError', 'G2oFile', 'GaussNewton', 'GncResult', 'Gnss', 'GraphFileError', 'GraphResult',
+           'Factors', 'FrameBetween', 'FramePrior', 'G2oError', 'G2oFile', 'GaussNewton', 'GncResult', 'Gnss',
+           'GraphFileError', 'GraphResult',
            'GraphStats', 'GraphStatus', 'Group', 'Imu', 'IncrementalConfig', 'IncrementalGraph', 'IncrementalStats',
            'IncrementalStatus', 'IncrementalUpdate', 'Landmark', 'LevenbergMarquardt', 'Marginals', 'NAV_STATE',
            'Prior', 'Range', 'Reprojection', 'Residual', 'RobustKernel', 'SE2', 'SE3', 'SIM3', 'SolverLayer',

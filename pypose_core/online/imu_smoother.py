@@ -91,6 +91,11 @@ class ImuSmoother:
         return self._output if self.status.has_output else None
 
     @property
+    def newest_sample(self) -> tuple[int, np.ndarray]:
+        """Stamp (with the time offset) and the sample (6,) taken last, in rad/s and m/s^2; a view."""
+        return self._last_ns, self._buffer.samples[-1]
+
+    @property
     def keyframes(self) -> list[Keyframe]:
         """The window, oldest first."""
         return self._window.keyframes

@@ -55,7 +55,8 @@ class ImuPreintegration(LifecycleNode):
         self._heard, self._silent = time.monotonic(), False
         self._waiting = ''
         self._reported_job = None
-        self._outputs = Outputs(ends, self.params, self.diagnostics, self.channel('odometry/imu'))
+        self._outputs = Outputs(
+            ends, self.params, self.diagnostics, self.channel('odometry/imu'), self.channel('~/preintegrated'))
         self._guard = TransformGuard(self, ends.subscription, self.get_logger().error, self._outputs.tf)
         self._transforms = tf.TransformListener(
             ends.subscription, warn=lambda sentence: self.diagnostics.warn('tf', sentence)).buffer
@@ -96,6 +97,7 @@ class ImuPreintegration(LifecycleNode):
         verdict = estimator.add_imu(message.stamp_ns, sample, orientation(message))
         if verdict is not Verdict.ACCEPTED and not self._judge('imu', verdict):
             return
+        self._outputs.hand_over(estimator)
         self._solve()
         output = estimator.output
         if output is None or not self.active:

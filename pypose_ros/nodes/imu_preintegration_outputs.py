@@ -1,10 +1,12 @@
 """What imu_preintegration publishes, and when."""
 from collections.abc import Sequence
 
+import numpy as np
 from nav_msgs.msg import Odometry, Path
 from sensor_msgs.msg import Imu
 
-from pypose_core.online import ImuOutput, Keyframe
+from pypose_core.online import ImuOutput, ImuSmoother, Keyframe
+from pypose_core.online.back_end import ImuSource
 from pypose_ros import cdr, convert, qos
 from pypose_ros.diagnostics import Diagnostics
 from pypose_ros.endpoints import Endpoints
@@ -24,13 +26,14 @@ class Outputs:
         params: frames and rates; `params` may be replaced while running.
         diagnostics: counts what goes out.
         channel: for the odometry, to nodes of this process.
+        samples: for what inertial factors are made of, likewise.
     """
 
     def __init__(self, endpoints: Endpoints, params: ImuPreintegrationParams, diagnostics: Diagnostics,
-                 channel: Channel | None = None):
-        self.params, self._channel = params, channel
-        if channel is not None:
-            channel.offered = True
+                 channel: Channel | None = None, samples: Channel | None = None):
+        self.params, self._channel, self._samples, self._source = params, channel, samples, None
+        for offer in filter(None, (channel, samples)):
+            offer.offered = True
         self._rate = diagnostics.rate('output')
         self._write_odometry = cdr.OdometryWriter(params.odom_frame, params.base_frame)
         self._write_path = cdr.PathWriter(params.odom_frame)
@@ -53,6 +56,17 @@ class Outputs:
     def use_imu_frame(self, frame: str) -> None:
         self.imu_frame = frame
         self._write_imu = cdr.ImuWriter(frame)
+
+    def hand_over(self, estimator: ImuSmoother) -> None:
+        """The newest sample with the biases, to nodes of this process: arguments of `PoseGraphBackEnd.add_imu`."""
+        if self._samples is None or not self._samples.heard:
+            return
+        if self._source is None or self._source[0] is not estimator:
+            config = estimator.config
+            self._source = estimator, ImuSource(config.noise, estimator.T_base_imu, config.gravity, config.max_imu_gap)
+        (stamp_ns, sample), output = estimator.newest_sample, estimator.output
+        bias = np.zeros(6) if output is None else output.bias.copy()
+        self._samples.publish((stamp_ns, sample.copy(), bias, self._source[1]))
 
     def publish(self, output: ImuOutput, imu: cdr.Received, *, transform: bool) -> bool:
         """One estimate, made from the message `imu`; False where it is not finite and nothing was sent."""

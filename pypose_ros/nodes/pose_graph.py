@@ -71,6 +71,12 @@ class PoseGraphNode(LifecycleNode):
         ends.subscription(PoseGraphEdge, 'loop_closure', self._on_edge, qos.EVENTS)
         ends.subscription(PoseGraph, 'pose_graph_in', self._on_graph, qos.LATCHED)
         ends.subscription(PoseWithCovarianceStamped, 'pose', self._on_pose, qos.SENSOR(50), raw=True)
+        if params.use_imu_factors:
+            samples = self.channel('imu_preintegration/preintegrated')
+            if samples is None or not samples.offered:
+                raise ValueError('use_imu_factors: there is no imu_preintegration before this node in the process; '
+                                 'start both with bringup')
+            ends.listen(samples, lambda item: self.back_end.add_imu(*item))
         self._odometry = OdometryInput(self, self._frames, self._patience, self._use_odometry)
 
     def changed(self, params: PoseGraphParams) -> None:
@@ -202,6 +208,8 @@ class PoseGraphNode(LifecycleNode):
                           'priors': len(back_end.priors), 'revision': back_end.revision,
                           'rejected edges': int(back_end.edges['rejected'].sum()),
                           'suppressed transforms': self.outputs.tf.suppressed}
+        if back_end.inertial is not None:
+            status.values['inertial links'] = int(back_end.inertial.links['known'].sum())
         if back_end.last_job is not None:
             status.values['solver status'] = back_end.last_job.problem or back_end.last_job.solution.status
             if back_end.last_job.problem:

@@ -51,6 +51,9 @@ class PoseGraphParams(CommonParams):
     odometry_drift: tuple[float, ...] = parameter(
         (0.02, 0.02), 'Added to it: m per m, and rad per rad (a tenth of it per m).', minimum=0.0, maximum=10.0,
         lengths=(2,))
+    use_imu_factors: bool = parameter(
+        False, 'Link keyframes by the samples of imu_preintegration too, where that runs in the same process. The '
+        'odometry should then not contain that IMU, or have wide sigmas: it would count twice.')
     loop_sigma: tuple[float, ...] = parameter(
         (0.1, 0.05), 'm and rad of a loop closure whose information is all zeros (unknown).', **SIGMA)
     pose_sigma: tuple[float, ...] = parameter(
@@ -100,6 +103,8 @@ def back_end_config(params: PoseGraphParams) -> BackEndConfig:
 def check(params: PoseGraphParams) -> None:
     """ValueError where parameters contradict each other."""
     back_end_config(params)
+    if params.use_imu_factors and params.robust.method == 'pcm':
+        raise ValueError('robust.method: pcm compares poses and cannot be had together with use_imu_factors')
     frames = (params.map_frame, params.odom_frame, params.base_frame)
     if len(set(frames)) < 3 or not all(frames):
         raise ValueError(f'map_frame, odom_frame and base_frame must be three different names, not {frames}')

@@ -2,8 +2,9 @@
 from .back_end import PoseGraphBackEnd
 from .config import BackEndConfig
 from .files import SessionError
+from .inertial import ImuSource
 from .records import EdgeInput, EdgeKind, LoopEvent, PriorKind
 from .solve_job import SolveJob
 
-__all__ = ['BackEndConfig', 'EdgeInput', 'EdgeKind', 'LoopEvent', 'PoseGraphBackEnd', 'PriorKind', 'SessionError',
-           'SolveJob']
+__all__ = ['BackEndConfig', 'EdgeInput', 'EdgeKind', 'ImuSource', 'LoopEvent', 'PoseGraphBackEnd', 'PriorKind',
+           'SessionError', 'SolveJob']

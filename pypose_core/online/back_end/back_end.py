@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pypose_core.online.correction import check_pose, inverse, usable_covariance
+from pypose_core.online.correction import check_pose, inverse, rotation_matrix, usable_covariance
 from pypose_core.online.verdict import Verdict
 
 from .alignment import Fix, FixAlignment
@@ -14,6 +14,8 @@ from .files import SessionFile, read_session, write_session
 from .geodetic import LocalFrame
 from .graph_factors import EDGE_COLUMNS, JUDGES, PRIOR_COLUMNS, TIGHT_SIGMA
 from .incremental_job import IncrementalJob, IncrementalSolver
+from .inertial import ImuSource, InertialLinks
+from .inertial_job import InertialJob
 from .news import News
 from .odometry import OdometryBuffer, angle_of, carried, compose, link
 from .pending import Pending
@@ -60,6 +62,7 @@ class PoseGraphBackEnd:
         self.T_odom_base: NDArray | None = None
         self.stamp_ns = 0
         self.local_frame: LocalFrame | None = None
+        self.inertial: InertialLinks | None = None
         self._buffer = OdometryBuffer()
         self._pending = Pending()
         self._alignment: FixAlignment | None = FixAlignment(self.config.gnss_baseline)  # None once it is made
@@ -71,6 +74,20 @@ class PoseGraphBackEnd:
         self._generation += 1
 
     # --- inputs ----------------------------------------------------------------------------------
+
+    def add_imu(self, stamp_ns: int, sample: NDArray, bias: NDArray, source: ImuSource) -> None:
+        """A sample (6,) [gyroscope rad/s, accelerometer m/s^2] that somebody has checked, and the biases (6,) that he
+        estimates. From the first on keyframes are linked by inertial factors too, and each solve is one of all.
+
+        Args:
+            source: what the samples are; another one begins anew.
+        """
+        if self.config.robust == 'pcm':
+            raise ValueError('robust: pcm compares poses; use none, huber or gnc with inertial factors')
+        if self.inertial is None or self.inertial.source is not source:
+            self.inertial = InertialLinks(source, len(self.keyframes))
+            self._solver = None
+        self.inertial.add_sample(stamp_ns, sample, bias)
 
     def add_odometry(self, stamp_ns: int, T_odom_base: NDArray, covariance: NDArray | None = None) -> Verdict:
         """A pose of the base in odometry's frame; perhaps a keyframe.
@@ -153,6 +170,9 @@ class PoseGraphBackEnd:
             estimate = compose(self.T_map_odom, pose)
             self.covariance = np.eye(6) * TIGHT_SIGMA ** 2
         number = int(self.keyframes['id'][-1]) + 1 if count else 0
+        if self.inertial is not None:
+            driven = count and not self._resumed
+            self.inertial.add_keyframe(int(self.keyframes['stamp_ns'][-1]) if driven else None, stamp_ns)
         self.keyframes.append(id=number, stamp_ns=stamp_ns, odom=pose, odom_covariance=covariance, pose=estimate)
         if count:
             self._append_edge(EdgeKind.ODOMETRY, count - 1, count, measured, information, 'odometry')
@@ -319,6 +339,8 @@ class PoseGraphBackEnd:
         for pose in self.keyframes['pose']:
             pose[:] = compose(T_new_old, pose)
         self.T_map_odom = compose(T_new_old, self.T_map_odom)
+        if self.inertial is not None:
+            self.inertial.turn(rotation_matrix(T_new_old[3:]))
         self._generation += 1           # a solve under way is one of the old map
         self._job = self._solver = None
 
@@ -337,10 +359,12 @@ class PoseGraphBackEnd:
             return None
         self._dirty = False
         limits = {'max_iterations': max_iterations or self.config.max_iterations, 'generation': self._generation}
-        if force or self.config.robust in JUDGES:
+        if force or self.inertial is not None or self.config.robust in JUDGES:
             self._solver = None         # what it has is out of date after this
-            self._job = BatchJob(self.config, self.keyframes['pose'].copy(), self.edges.rows(0, EDGE_COLUMNS),
-                                 self.priors.rows(0, PRIOR_COLUMNS), **limits)
+            graph = (self.config, self.keyframes['pose'].copy(), self.edges.rows(0, EDGE_COLUMNS),
+                     self.priors.rows(0, PRIOR_COLUMNS))
+            self._job = BatchJob(*graph, **limits) if self.inertial is None else InertialJob(
+                *graph, self.inertial, self.keyframes['stamp_ns'], **limits)
             return self._job
         if self._solver is None or self._solver.absolute != bool(len(self.priors)):
             self._solver = IncrementalSolver(self.config, absolute=bool(len(self.priors)))
@@ -393,6 +417,8 @@ class PoseGraphBackEnd:
             i, j = self.edges['ends'][row]
             self.covariance = carried(self.covariance, poses[i], poses[j], self.edges['information'][row])
         self.revision += 1
+        if solution.states is not None:
+            self.inertial.take(solution.states)
         for event in judge_edges(self.config, self.keyframes['id'], self.edges, *solution.edges):
             self._events.add(event)
         rows, self.priors['chi2'][rows], self.priors['rejected'][rows] = solution.priors

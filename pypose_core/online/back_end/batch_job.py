@@ -9,6 +9,7 @@ from pypose_core.graph import (
     SE3,
     Between,
     FactorGraph,
+    Factors,
     GraphStatus,
     LevenbergMarquardt,
     consistent_closures,
@@ -39,7 +40,8 @@ class BatchJob(SolveJob):
         self.max_iterations = max_iterations
         self.graph: FactorGraph | None = None
 
-    def solve(self, start: float) -> Solution | None:
+    def _build(self) -> tuple[FactorGraph, dict[str, tuple[Factors, NDArray]]]:
+        """The graph, and of its factors those that stand for rows of the tables."""
         graph, factors = FactorGraph(), make_factors(self.config, self.edges, self.priors)
         graph.add_variables('pose', SE3, torch.from_numpy(self.poses))
         for batch, _ in factors.values():
@@ -48,6 +50,16 @@ class BatchJob(SolveJob):
             graph.add(loose_anchor(self.poses[0]))
         else:
             graph.fix('pose', [0])
+        return graph, factors
+
+    def _solution(self, graph: FactorGraph, **found) -> Solution:
+        """The keyframes' poses and the newest's covariance, with what else was found."""
+        pose = graph.values['pose']
+        covariance = about_map_axes(graph.marginals().single('pose', len(pose) - 1), pose[-1])
+        return Solution(pose.numpy().copy(), covariance, **found)
+
+    def solve(self, start: float) -> Solution | None:
+        graph, factors = self._build()
         rejected = self._contradicted(graph, factors)
         for name, wrong in rejected.items():
             factors[name][0].weight = torch.from_numpy((~wrong).astype(np.float64))
@@ -64,13 +76,12 @@ class BatchJob(SolveJob):
             self.problem = str(result)
             return None
         self.graph = graph
-        pose = graph.values['pose']
-        covariance = about_map_axes(graph.marginals().single('pose', len(pose) - 1), pose[-1])
         judged = {name: (rows, batch.squared(graph.values).numpy(), rejected.get(name, np.zeros(len(rows), bool)))
                   for name, (batch, rows) in factors.items()}
-        return Solution(pose.numpy().copy(), covariance, str(result), iterations, initial,
-                        result.stats.cost[-1] if result.stats.cost else initial,
-                        _together(judged, ('odometry', 'loops')), _together(judged, ('poses', 'positions')))
+        return self._solution(
+            graph, status=str(result), iterations=iterations, cost_initial=initial,
+            cost_final=result.stats.cost[-1] if result.stats.cost else initial,
+            edges=_together(judged, ('odometry', 'loops')), priors=_together(judged, ('poses', 'positions')))
 
     def _contradicted(self, graph: FactorGraph, factors) -> dict[str, NDArray[np.bool_]]:
         """Loops that the others contradict, by pairwise consistency."""

@@ -1,10 +1,12 @@
 """The back-end's tables as factors of a graph over one set of SE3 variables, 'pose'."""
+from functools import partial
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pypose_core.graph import SE3, Between, Factors, Gnss, Prior, RobustKernel
-from pypose_core.lie import so3
+from pypose_core.graph import SE3, Between, Factors, FrameBetween, FramePrior, Gnss, Prior, RobustKernel
+from pypose_core.lie import se3, so3
 
 from .config import BackEndConfig
 from .records import EdgeKind, PriorKind
@@ -20,28 +22,31 @@ SUSPECTS = ('loops', 'poses', 'positions')
 """Names of the factors that may be wrong."""
 
 
-def make_factors(config: BackEndConfig, edges: dict[str, NDArray],
-                 priors: dict[str, NDArray]) -> dict[str, tuple[Factors, NDArray]]:
+def make_factors(config: BackEndConfig, edges: dict[str, NDArray], priors: dict[str, NDArray], *,
+                 body_frame: torch.Tensor | None = None) -> dict[str, tuple[Factors, NDArray]]:
     """Factors by name, and which rows of the given columns each one stands for.
 
+    Variables are poses of the base; with `body_frame`, the base's pose (7,) in the body, navigation states of that.
     Robust kernels are those of `config`. Where it judges the rows anew each time (gnc, pcm), rejected ones are factors
     like others; else they are left out.
     """
     kernel = {'kernel': RobustKernel.HUBER, 'width': config.huber_width} if config.robust == 'huber' else {}
     found: dict[str, tuple[Factors, NDArray]] = {}
+    between = Between if body_frame is None else partial(FrameBetween, frame=body_frame)
     odometry = edges['kind'] == EdgeKind.ODOMETRY
     used, used_priors = (~table['rejected'] | (config.robust in JUDGES) for table in (edges, priors))
     for name, of, options in (('odometry', odometry, {}), ('loops', ~odometry & used, kernel)):
         rows = of.nonzero()[0]
         if len(rows):
-            found[name] = Between('pose', *(torch.from_numpy(edges[column][rows]) for column in ('ends', 'measured')),
+            found[name] = between('pose', *(torch.from_numpy(edges[column][rows]) for column in ('ends', 'measured')),
                                   information=torch.from_numpy(edges['information'][rows]), **options), rows
     position = priors['kind'] == PriorKind.POSITION
     if (rows := (~position & used_priors).nonzero()[0]).size:
-        found['poses'] = _pose_priors(priors, rows, kernel), rows
+        found['poses'] = _pose_priors(priors, rows, kernel, body_frame), rows
     if (rows := (position & used_priors).nonzero()[0]).size:
         index, measured, offset, information = (
             torch.from_numpy(priors[name][rows]) for name in ('keyframe', 'measured', 'offset', 'information'))
+        offset = offset if body_frame is None else se3.act(body_frame, offset)
         found['positions'] = Gnss('pose', index, measured[:, :3], lever_arm=offset,
                                   information=information[:, :3, :3], **kernel), rows
     return found
@@ -57,14 +62,16 @@ def edge_chi2(poses: NDArray, edges: Table | dict[str, NDArray]) -> NDArray:
     return factors.squared({'pose': torch.tensor(poses)}).numpy()
 
 
-def _pose_priors(priors: dict[str, NDArray], rows: NDArray, kernel: dict) -> Prior:
+def _pose_priors(priors: dict[str, NDArray], rows: NDArray, kernel: dict,
+                 body_frame: torch.Tensor | None) -> Prior | FramePrior:
     """The table has information about the map's axes, a Prior about those of the measured pose."""
     index, measured, information = (
         torch.from_numpy(priors[name][rows]) for name in ('keyframe', 'measured', 'information'))
     R = so3.matrix(measured[:, 3:])
     axes = torch.zeros(len(rows), 6, 6, dtype=torch.float64)
     axes[:, :3, :3] = axes[:, 3:, 3:] = R
-    return Prior('pose', index, measured, information=axes.mT @ information @ axes, **kernel)
+    prior = Prior if body_frame is None else partial(FramePrior, frame=body_frame)
+    return prior('pose', index, measured, information=axes.mT @ information @ axes, **kernel)
 
 
 def tight_anchor(pose: NDArray) -> Prior:

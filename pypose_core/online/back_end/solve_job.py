@@ -24,6 +24,8 @@ class Solution:
     edges: tuple[NDArray, NDArray, NDArray] = field(default_factory=lambda: (np.empty(0, int),) * 3)
     """Rows of the edge table that were judged: rows, chi2, rejected."""
     priors: tuple[NDArray, NDArray, NDArray] = field(default_factory=lambda: (np.empty(0, int),) * 3)
+    states: NDArray[np.float64] | None = None
+    """(N, 16) navigation states of the IMU, where there are inertial factors."""
 
 
 class SolveJob(ABC):
