@@ -52,6 +52,12 @@ bench: setup
 	$(PIP) --no-deps -r requirements/bench.txt   # gtsam asks for a pytest newer than ours, and for nothing else
 	$(VENV)/bin/python -m benchmarks
 
+# The site in build/site: pages, tutorials, API, examples.
+docs: setup
+	$(PIP) -r requirements/docs.txt
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build -q
+	@echo "wrote build/site/index.html"
+
 lint: setup
 	$(VENV)/bin/ruff check .
 

@@ -76,7 +76,8 @@ class LTV(LTI):
     Args:
         A, B, C, D: stacked over time: (..., T, n, n), (..., T, n, m), (..., T, k, n), (..., T, k, m).
         c1, c2: (..., T, n), (..., T, k).
-        One without a dimension of time is the same at each step.
+
+    A matrix or constant without the dimension of time is the same at each step.
 
     Each property gives what belongs to the present step `systime`, 0 <= systime < T. Override the properties for
     another dependence on the clock, e.g. a periodic one.
