@@ -24,7 +24,8 @@ def _examples() -> str:
 
 def on_files(files, config):
     """Adds the generated pages."""
-    index = ['# API', '`import pypose_core as pp` has the names of PyPose: `pp.SE3`, `pp.optim.LM`, `pp.module.EKF`, ...',
+    index = ['# API',
+             '`import pypose_core as pp` has the names of PyPose: `pp.SE3`, `pp.optim.LM`, `pp.module.EKF`, ...',
              '| namespace | |\n| --- | --- |']
     for name in NAMESPACES:
         home = ROOT / 'pypose_core' / name / '__init__.py'
