@@ -47,11 +47,12 @@ def read_bal(path: str | os.PathLike, *, fix_first: bool = True, kernel: RobustK
     except ValueError:
         bad = next(k for k, field in enumerate(fields) if not _is_number(field))
         raise _fault(path, text, bad, f'{fields[bad].decode(errors="replace")!r} is not a number') from None
-    if len(numbers) < 3 or (numbers[:3] % 1 != 0).any() or (numbers[:3] < 0).any():
-        raise GraphFileError(f'{path}:1: wanted the numbers of cameras, points and observations')
     bad = np.flatnonzero(~np.isfinite(numbers))
     if len(bad):
         raise _fault(path, text, int(bad[0]), 'the number is not finite')
+    counts = numbers[:3]
+    if len(counts) < 3 or (counts % 1 != 0).any() or (counts < 0).any() or (counts > 2 ** 53).any():
+        raise GraphFileError(f'{path}:1: wanted the numbers of cameras, points and observations')
     cameras, points, observations = numbers[:3].astype(np.int64).tolist()
     wanted = 3 + 4 * observations + 9 * cameras + 3 * points
     if len(numbers) != wanted:

@@ -23,6 +23,20 @@ std::vector<at::Tensor> tensors(const G2oKind& kind, int64_t size, int64_t dof) 
           to_tensor(kind.information, at::kDouble, dof * dof).view({-1, dof, dof})};
 }
 
+// Bytes as Latin-1, in UTF-8: what a damaged file holds must reach Python as a string.
+std::string readable(const std::string& bytes) {
+  std::string out;
+  for (const unsigned char c : bytes) {
+    if (c < 0x80) {
+      out += char(c);
+    } else {
+      out += char(0xC0 | (c >> 6));
+      out += char(0x80 | (c & 0x3F));
+    }
+  }
+  return out;
+}
+
 // From the bytes of a file: for SE2, SE3, XY and XYZ [vertex ids, lines, values, edge ids, lines, measurements,
 // information], one after the other; parameters of the XYZ edges; [ids, lines, offsets] of parameters; fixed ids and
 // lines; unknown tags with [count, first line] each; the first line at fault or 0, and what is wrong with it.
@@ -35,12 +49,12 @@ graph_parse_g2o(const at::Tensor& bytes, bool toro) {
                              toro ? Dialect::kToro : Dialect::kG2o);
   if (file.bad_line) {
     const at::Tensor none = at::empty({0}, at::kLong);
-    return {{}, {}, none, none, {}, none, file.bad_line, file.fault};
+    return {{}, {}, none, none, {}, none, file.bad_line, readable(file.fault)};
   }
   std::vector<std::string> tags;
   std::vector<int64_t> counts;
   for (const auto& [tag, seen] : file.unknown) {
-    tags.push_back(tag);
+    tags.push_back(readable(tag));
     counts.push_back(seen.first);
     counts.push_back(seen.second);
   }
