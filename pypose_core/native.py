@@ -9,7 +9,8 @@ from pathlib import Path
 
 import torch
 
-LIBRARY = Path(__file__).with_name('_native.so')
+_wanted = os.environ.get('PYPOSE_NATIVE', '1')
+LIBRARY = Path(_wanted) if _wanted.endswith('.so') else Path(__file__).with_name('_native.so')
 ABI_VERSION = 19
 
 _log = logging.getLogger('pypose_core')
@@ -17,7 +18,7 @@ _log = logging.getLogger('pypose_core')
 
 def _load() -> tuple[bool, str]:
     """Load the library once; returns (available, a sentence that says what is active and why)."""
-    if os.environ.get('PYPOSE_NATIVE', '1') == '0':
+    if _wanted == '0':
         return False, 'native kernels switched off by PYPOSE_NATIVE=0; the PyTorch reference is active'
     if not LIBRARY.exists():
         return False, (f'native kernels not built ({LIBRARY.name} is missing); the slower PyTorch '
@@ -35,5 +36,5 @@ def _load() -> tuple[bool, str]:
 
 
 available, status = _load()
-if not available and os.environ.get('PYPOSE_NATIVE', '1') != '0':
+if not available and _wanted != '0':
     _log.warning(status)

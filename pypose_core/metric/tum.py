@@ -1,4 +1,5 @@
 """Trajectories as text in TUM's format: `stamp x y z qx qy qz qw`, seconds and metres."""
+import math
 import os
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -56,7 +57,7 @@ def _parse(fields: list[str], where: str) -> tuple[int, list[float]]:
         raise TrajectoryFileError(f'{where}: a value is not finite')
     if abs(stamp) >= 2 ** 63 / _NANO:
         raise TrajectoryFileError(f'{where}: stamp {fields[0]} is not in seconds (beyond 292 years)')
-    norm = float(np.linalg.norm(pose[3:]))
+    norm = math.hypot(*pose[3:])     # of any finite numbers
     if abs(norm - 1) > 1e-2:
         raise TrajectoryFileError(f'{where}: the quaternion has norm {norm:.4g}, not 1')
     return int((stamp * _NANO).to_integral_value()), pose
