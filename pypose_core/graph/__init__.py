@@ -23,7 +23,7 @@ from .file_error import GraphFileError
 from .g2o import read_g2o, write_g2o
 from .gauss_newton import GaussNewton
 from .gnc import GncResult, solve_robustly
-from .groups import NAV_STATE, SE2, SE3, SIM3, Euclidean, Group
+from .groups import NAV_STATE, SE2, SE3, SE23_BIAS, SIM3, Euclidean, Group
 from .incremental import IncrementalGraph
 from .incremental_result import IncrementalConfig, IncrementalStats, IncrementalStatus, IncrementalUpdate
 from .kernels import RobustKernel
@@ -38,9 +38,9 @@ from .toro import read_toro, write_toro
 
 __all__ = ['BalReprojection', 'Bearing', 'Between', 'ConsistentClosures', 'Dogleg', 'Euclidean', 'FactorGraph',
            'Factors', 'FrameBetween', 'FramePrior', 'G2oError', 'G2oFile', 'GaussNewton', 'GncResult', 'Gnss',
-           'GraphFileError', 'GraphResult',
-           'GraphStats', 'GraphStatus', 'Group', 'Imu', 'IncrementalConfig', 'IncrementalGraph', 'IncrementalStats',
-           'IncrementalStatus', 'IncrementalUpdate', 'Landmark', 'LevenbergMarquardt', 'Marginals', 'NAV_STATE',
-           'Prior', 'Range', 'Reprojection', 'Residual', 'RobustKernel', 'SE2', 'SE3', 'SIM3', 'SolverLayer',
-           'SplineTrajectory', 'chordal_initialization', 'consistent_closures', 'odometry_initialization', 'read_bal',
-           'read_g2o', 'read_toro', 'solve_robustly', 'write_bal', 'write_g2o', 'write_toro']
+           'GraphFileError', 'GraphResult', 'GraphStats', 'GraphStatus', 'Group', 'Imu', 'IncrementalConfig',
+           'IncrementalGraph', 'IncrementalStats', 'IncrementalStatus', 'IncrementalUpdate', 'Landmark',
+           'LevenbergMarquardt', 'Marginals', 'NAV_STATE', 'Prior', 'Range', 'Reprojection', 'Residual',
+           'RobustKernel', 'SE2', 'SE23_BIAS', 'SE3', 'SIM3', 'SolverLayer', 'SplineTrajectory',
+           'chordal_initialization', 'consistent_closures', 'odometry_initialization', 'read_bal', 'read_g2o',
+           'read_toro', 'solve_robustly', 'write_bal', 'write_g2o', 'write_toro']

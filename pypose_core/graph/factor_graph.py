@@ -81,8 +81,7 @@ class FactorGraph:
             ValueError: it names a set or a variable that is not there, or its measurements do not fit.
         """
         for position, name in enumerate(factors.variables):
-            if name not in self.groups:
-                raise ValueError(f'there are no variables {name!r}; there are {sorted(self.groups)}')
+            self._known(name)
             index = factors.index[:, position]
             if len(index) and not 0 <= int(index.min()) <= int(index.max()) < len(self.values[name]):
                 raise ValueError(f'a factor names a variable outside {name}[0:{len(self.values[name])}]')
@@ -91,14 +90,26 @@ class FactorGraph:
         self._problem = None
         return factors
 
+    def _known(self, name: str) -> None:
+        if name not in self.groups:
+            raise ValueError(f'there are no variables {name!r}; there are {sorted(self.groups)}')
+
     def remove(self, factors: Factors) -> None:
         """Take a batch of factors out again."""
         self.factors = [other for other in self.factors if other is not factors]
         self._problem = None
 
     def fix(self, name: str, index: Sequence[int] | Tensor, *, fixed: bool = True) -> None:
-        """Hold variables at their values, or release them."""
-        self.held[name][torch.as_tensor(index, dtype=torch.int64)] = fixed
+        """Hold variables at their values, or release them.
+
+        Raises:
+            ValueError: there is no such set or variable.
+        """
+        self._known(name)
+        index = torch.as_tensor(index, dtype=torch.int64)
+        if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < len(self.held[name]):
+            raise ValueError(f'only {name}[0:{len(self.held[name])}] can be fixed; got {index.tolist()}')
+        self.held[name][index] = fixed
         self._problem = None
 
     def problem(self) -> Problem:

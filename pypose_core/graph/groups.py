@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pypose_core import native
-from pypose_core.lie import se2, se3, sim3, so3
+from pypose_core.lie import se2, se3, se23, sim3, so3
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,33 @@ NAV_STATE = Group(
     position=slice(0, 3), rotation=slice(3, 7), position_step=slice(6, 9), rotation_step=slice(0, 3))
 """Extended poses and biases, [p, q, v, gyroscope bias, accelerometer bias], tangent [rotation (about the body's axes),
 velocity, position (both along the world's axes), biases]: that of the inertial covariances."""
+
+
+# The same states in their own group: position and velocity turn with the rotation.
+
+def _extended_relative(A: Tensor, B: Tensor) -> Tensor:
+    return torch.cat([se23.mul(se23.inv(A[..., :10]), B[..., :10]), B[..., 10:] - A[..., 10:]], -1)
+
+
+def _extended_difference(A: Tensor, B: Tensor) -> Tensor:
+    T = _extended_relative(A, B)
+    return torch.cat([se23.log(T[..., :10]), T[..., 10:]], -1)
+
+
+def _extended_block(block: Tensor) -> Tensor:
+    out = torch.eye(15, dtype=block.dtype).repeat(*block.shape[:-2], 1, 1)
+    out[..., :9, :9] = block
+    return out
+
+
+SE23_BIAS = Group(
+    'SE_2(3)+bias', 16, 15, NAV_STATE.identity,
+    lambda X, d: torch.cat([se23.mul(X[..., :10], se23.exp(d[..., :9])), X[..., 10:] + d[..., 9:]], -1),
+    _extended_difference, _extended_relative, lambda r: _extended_block(_columns(se23.jl_invp, -r[..., :9], 9)),
+    lambda T: _extended_block(_columns(se23.adjt, T[..., :10], 9)), native=False, position=slice(0, 3),
+    rotation=slice(3, 7), position_step=slice(0, 3), rotation_step=slice(3, 6), body_axes=True)
+"""Rows as of NAV_STATE, moved in SE_2(3): tangent [rho, phi, nu (position, rotation, velocity, all along the body's
+axes), biases]; the residual is Log(A^-1 B) beside the biases' difference. Source: Barrau and Bonnabel, 2017."""
 
 
 def normalized(group: Group, values: Tensor) -> Tensor:

@@ -1,4 +1,6 @@
 """Levenberg-Marquardt on the sparse normal equations of a graph."""
+import math
+import time
 from dataclasses import dataclass
 
 from .problem import Problem, Values
@@ -24,15 +26,20 @@ class LevenbergMarquardt:
     A step that goes too far is rejected, and the damping then grows ever faster."""
     max_damping: float = 1e8
     """Beyond it no step can lower the cost."""
+    time_limit: float = math.inf
+    """Seconds on the wall after which no step but the first is begun. A graph of many small parts takes no notice."""
 
     def run(self, problem: Problem, values: Values) -> GraphResult:
         """Minimize from `values`."""
         ended, stats, cost, H, g = linearize_start(problem, values)
         if ended is not None:
             return ended
-        damping, growth = self.initial_damping, 2.0
+        damping, growth, begun = self.initial_damping, 2.0, time.perf_counter()
         status, detail = GraphStatus.ITERATION_LIMIT, ''
         while stats.iterations < self.max_iterations:
+            if stats.iterations and time.perf_counter() - begun > self.time_limit:
+                status = GraphStatus.TIME_LIMIT
+                break
             stats.iterations += 1
             failed = problem.solver.try_factorize(H, damping=damping)
             if failed >= 0:

@@ -4,7 +4,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from pypose_core.linalg import BlockSparseMatrix
+from pypose_core.linalg import BlockSparseMatrix, NotPositiveDefinite
 
 from .problem import Problem, Values
 
@@ -16,12 +16,14 @@ class Marginals:
     pairs cost a solve each.
 
     Raises:
-        NotPositiveDefinite: a variable is undetermined.
+        NotPositiveDefinite: a variable is undetermined; names it.
     """
 
     def __init__(self, problem: Problem, values: Values):
         self._problem = problem
-        problem.cholesky.factorize(problem.linearize(values)[2])
+        failed = problem.cholesky.try_factorize(problem.linearize(values)[2])
+        if failed >= 0:
+            raise NotPositiveDefinite(failed, problem.variable(failed))
 
     @cached_property
     def _inverse(self) -> BlockSparseMatrix:

@@ -54,6 +54,8 @@ def parse(path: Path, *, toro: bool, fix_first: bool, error: type[GraphFileError
         content = np.fromfile(path, dtype=np.uint8)
     except OSError as fault:
         raise error(f'{path}: {fault.strerror or fault}') from None
+    if content[:3].tobytes() == b'\xef\xbb\xbf':     # how some editors begin a file of UTF-8
+        content = content[3:]
     if not len(content):
         raise error(f'{path}: the file is empty')
     numbers, parameters, fixed, fixed_line, tags, counts, line, fault = operations.graph_parse_g2o(

@@ -18,7 +18,8 @@ from .kernels import RobustKernel
 from .reference_text import graph_parse_g2o
 
 __all__ = ['block_slots', 'graph_assemble', 'graph_chain', 'graph_chordal', 'graph_components',
-           'graph_first_indefinite', 'graph_first_loop', 'graph_first_not_finite', 'graph_parse_g2o']
+           'graph_first_indefinite', 'graph_first_loop', 'graph_first_not_finite', 'graph_first_not_unit',
+           'graph_parse_g2o']
 
 
 def graph_assemble(J: Tensor, r: Tensor, dofs: list[int], weight: Tensor, kernel: int, width: float, columns: Tensor,
@@ -173,6 +174,12 @@ def graph_first_not_finite(x: Tensor) -> int:
     """The first row of x (M, ...) that has an infinity or a NaN, or -1."""
     bad = (~x.isfinite()).nonzero()
     return int(bad[0, 0]) if len(bad) else -1
+
+
+def graph_first_not_unit(x: Tensor, begin: int, end: int) -> int:
+    """The first row of x (M, S) whose numbers from `begin` to `end` have not the norm 1, or -1."""
+    bad = (~((x[:, begin:end].square().sum(1) - 1).abs() <= 1e-12)).nonzero()[:, 0]
+    return int(bad[0]) if len(bad) else -1
 
 
 def graph_first_loop(index: Tensor, a: int, b: int) -> int:

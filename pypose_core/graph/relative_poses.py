@@ -12,7 +12,9 @@ def relative_poses(graph: FactorGraph, name: str) -> tuple[Tensor, Tensor, Tenso
     Raises:
         ValueError: the set is not of SE2 or SE3 poses.
     """
-    group = graph.groups[name]
+    group = graph.groups.get(name)
+    if group is None:
+        raise ValueError(f'there are no variables {name!r}; there are {sorted(graph.groups)}')
     if group.name not in ('SE2', 'SE3'):
         raise ValueError(f'{name!r} is a set of {group}, not of poses')
     batches = [f for f in graph.factors if isinstance(f, Between) and f.variables[0] == name]

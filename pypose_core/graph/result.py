@@ -10,6 +10,7 @@ class GraphStatus(Enum):
 
     CONVERGED = 'the cost cannot be lowered by more than the tolerance'
     ITERATION_LIMIT = 'the iteration limit was reached before the tolerance'
+    TIME_LIMIT = 'the time limit was reached before the tolerance'
     NO_DECREASE = 'no step lowers the cost, though the tolerance is not reached'
     UNDETERMINED = 'a variable is not connected to anything absolute: give it a prior or fix it'
     NOT_POSITIVE_DEFINITE = 'the factors leave a variable undetermined'

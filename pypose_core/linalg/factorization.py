@@ -9,8 +9,8 @@ from .block_sparse import BlockPattern, BlockSparseMatrix
 class NotPositiveDefinite(ValueError):
     """The matrix has no Cholesky factor; `block` is the block row at which that showed."""
 
-    def __init__(self, block: int):
-        super().__init__(f'the matrix is not positive definite: block row {block} has no positive pivot')
+    def __init__(self, block: int, name: str = ''):
+        super().__init__(f'the matrix is not positive definite: {name or f"block row {block}"} has no positive pivot')
         self.block = block
 
 

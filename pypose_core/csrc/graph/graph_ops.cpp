@@ -228,6 +228,20 @@ int64_t graph_first_not_finite(const at::Tensor& x) {
   return -1;
 }
 
+// The first row of x (M, S) whose numbers from `begin` to `end` have not the norm 1, or -1.
+int64_t graph_first_not_unit(const at::Tensor& x, int64_t begin, int64_t end) {
+  const int64_t M = x.size(0), S = x.size(1);
+  check(x, at::kDouble, {M, S}, "rows");
+  TORCH_CHECK(0 <= begin && begin <= end && end <= S, "no numbers ", begin, " to ", end, " of ", S);
+  const double* p = x.const_data_ptr<double>();
+  for (int64_t k = 0; k < M; ++k, p += S) {
+    double square = 0;
+    for (int64_t j = begin; j < end; ++j) square += p[j] * p[j];
+    if (!(std::abs(square - 1) <= 1e-12)) return k;
+  }
+  return -1;
+}
+
 // The first factor of index (M, V) whose positions a and b are the same variable, or -1.
 int64_t graph_first_loop(const at::Tensor& index, int64_t a, int64_t b) {
   const int64_t M = index.size(0), V = index.size(1);
@@ -252,6 +266,7 @@ TORCH_LIBRARY_FRAGMENT(pypose, m) {
   m.def("graph_components(int nodes, Tensor edges) -> Tensor");
   m.def("graph_first_indefinite(Tensor matrices) -> int");
   m.def("graph_first_not_finite(Tensor x) -> int");
+  m.def("graph_first_not_unit(Tensor x, int begin, int end) -> int");
   m.def("graph_first_loop(Tensor index, int a, int b) -> int");
 }
 
@@ -264,6 +279,7 @@ TORCH_LIBRARY_IMPL(pypose, CPU, m) {
   m.impl("graph_components", graph_components);
   m.impl("graph_first_indefinite", graph_first_indefinite);
   m.impl("graph_first_not_finite", graph_first_not_finite);
+  m.impl("graph_first_not_unit", graph_first_not_unit);
   m.impl("graph_first_loop", graph_first_loop);
 }
 

@@ -44,7 +44,10 @@ class Factors(ABC):
                  information: Tensor | None = None, sqrt_information: Tensor | None = None,
                  kernel: RobustKernel = RobustKernel.NONE, width: float = 1.0, weight: Tensor | None = None):
         self.variables = tuple(variables)
-        index = torch.as_tensor(index, dtype=torch.int64)
+        index = torch.as_tensor(index)
+        if index.is_floating_point() and index.numel():
+            raise ValueError(f'index must be integers, got {index.dtype}')
+        index = index.to(torch.int64)
         self.index = (index[:, None] if index.dim() == 1 else index).contiguous()
         if self.index.dim() != 2 or self.index.shape[1] != len(self.variables):
             raise ValueError(f'index must have shape (M, {len(self.variables)}), got {tuple(index.shape)}')
@@ -88,6 +91,11 @@ class Factors(ABC):
             bad = operations.graph_first_not_finite(self.data[name])
             if bad >= 0:
                 raise ValueError(f'{name} {bad} is not finite')
+        if self.weight is not None:
+            bad = (~(self.weight >= 0) | self.weight.isinf()).nonzero()[:, 0]
+            if len(bad):
+                raise ValueError(f'weight {int(bad[0])} is {float(self.weight[bad[0]])}: it must be finite and not '
+                                 'negative')
         information, root = self._given
         if root is not None:
             self._root = real(root, (len(self), size, size), 'sqrt_information')

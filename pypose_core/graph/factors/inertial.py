@@ -6,7 +6,7 @@ from pypose_core.inertial import Preintegrated
 from pypose_core.inertial.preintegrated import ROW
 from pypose_core.lie import so3
 
-from ..groups import NAV_STATE
+from ..groups import NAV_STATE, SE23_BIAS
 from .base import Factors
 
 
@@ -19,7 +19,7 @@ class Imu(Factors):
     with dR, dv, dp to first order at the biases of i.
 
     Args:
-        variables: the set of the navigation states.
+        variables: the set of the navigation states, NAV_STATE or SE23_BIAS.
         index: (M, 2) i and j.
         preintegrated: from `pypose_core.inertial.preintegrate` with noise, a batch of M; or its packed rows (M, 296).
         gravity: (3,) in the world, (0, 0, -9.81) where z is up, m/s^2.
@@ -42,8 +42,8 @@ class Imu(Factors):
         super().__init__((variables, variables), index, {'preintegrated': row, 'gravity': gravity}, **noise)
 
     def layout(self, groups):
-        if groups[0] is not NAV_STATE:
-            raise ValueError(f'inertial factors are between NAV_STATE variables, not {groups[0]}')
+        if groups[0] not in (NAV_STATE, SE23_BIAS):
+            raise ValueError(f'inertial factors are between NAV_STATE or SE23_BIAS variables, not {groups[0]}')
         return 15, {'preintegrated': (296,), 'gravity': (3,)}
 
     def residual(self, x, data):
@@ -80,4 +80,15 @@ class Imu(Factors):
         Ji[:, 6:9, 3:6], Ji[:, 6:9, 6:9], Jj[:, 6:9, 6:9] = -t * Ri_T, -Ri_T, Ri_T
         Ji[:, 3:9, 9:] = -B[:, 3:]
         Ji[:, 9:, 9:], Jj[:, 9:, 9:] = -eye, eye
+        if self.groups[0] is SE23_BIAS:
+            Ji, Jj = Ji @ _along_the_body(x[0]), Jj @ _along_the_body(x[1])
         return r, [Ji, Jj]
+
+
+def _along_the_body(x: Tensor) -> Tensor:
+    """(M, 15, 15) perturbations of NAV_STATE by those of SE23_BIAS."""
+    R = so3.matrix(x[:, 3:7])
+    out = torch.eye(15, dtype=x.dtype).repeat(len(x), 1, 1)
+    out[:, :9, :9] = 0
+    out[:, :3, 3:6], out[:, 3:6, 6:9], out[:, 6:9, :3] = torch.eye(3, dtype=x.dtype), R, R
+    return out

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..groups import Group
+from ..groups import Group, normalized
+from ..operations import operations
 from .base import EMPTY, Measured
 
 
@@ -18,6 +19,19 @@ class _Whole(Measured):
 
     def layout(self, groups: tuple[Group, ...]):
         return groups[0].dof, {'measured': (groups[0].storage,)}
+
+    def check(self, groups):
+        super().check(groups)
+        rotation = self.groups[0].rotation
+        if rotation is None:
+            return
+        bad = operations.graph_first_not_unit(self.measured, rotation.start, rotation.stop)
+        if bad >= 0:
+            size = self.measured[:, rotation].norm(dim=1)
+            none = (size == 0).nonzero()[:, 0]
+            if len(none):
+                raise ValueError(f'measured {int(none[0])} has no rotation: its norm is 0')
+            self.data = {**self.data, 'measured': normalized(self.groups[0], self.measured)}
 
     def residual(self, x, data):
         return self.groups[0].difference(data['measured'], self._predicted(x))
@@ -56,7 +70,7 @@ class Prior(_Whole):
     Args:
         variables: name of the set.
         index: (M,) variables of that set.
-        measured: (M, storage) or (storage,).
+        measured: (M, storage) or (storage,); rotations are normalised.
         information: (M, dof, dof) or (dof, dof), the inverse covariance in the tangent at Z; identity by default.
         sqrt_information: S with Omega = S' S, instead.
         kernel, width: robust kernel and its width in standard deviations.

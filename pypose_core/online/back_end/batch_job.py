@@ -1,4 +1,5 @@
 """The whole graph solved at once: on demand, and where wrong loops are to be found among all."""
+import math
 import time
 
 import numpy as np
@@ -20,9 +21,8 @@ from .config import BackEndConfig
 from .graph_factors import SUSPECTS, about_map_axes, loose_anchor, make_factors
 from .solve_job import Solution, SolveJob
 
-CHUNK = 3           # iterations between looks at the clock
 LEAST_INFORMATION = 1e-6     # 1/m^2 and 1/rad^2
-USABLE = (GraphStatus.CONVERGED, GraphStatus.ITERATION_LIMIT, GraphStatus.NO_DECREASE)
+USABLE = (GraphStatus.CONVERGED, GraphStatus.ITERATION_LIMIT, GraphStatus.TIME_LIMIT, GraphStatus.NO_DECREASE)
 
 
 class BatchJob(SolveJob):
@@ -97,13 +97,9 @@ class BatchJob(SolveJob):
 
     def _optimize(self, graph: FactorGraph, start: float):
         """Levenberg-Marquardt until converged, out of iterations or out of time."""
-        done = 0
-        while True:
-            result = graph.optimize(LevenbergMarquardt(max_iterations=min(CHUNK, self.max_iterations - done)))
-            done += result.stats.iterations
-            late = self.config.time_budget and time.perf_counter() - start > self.config.time_budget
-            if result.status is not GraphStatus.ITERATION_LIMIT or done >= self.max_iterations or late:
-                return result, done
+        left = self.config.time_budget - (time.perf_counter() - start) if self.config.time_budget else math.inf
+        result = graph.optimize(LevenbergMarquardt(max_iterations=self.max_iterations, time_limit=left))
+        return result, result.stats.iterations
 
 
 def _together(judged: dict[str, tuple], names: tuple[str, str]) -> tuple[NDArray, NDArray, NDArray]:
