@@ -12,10 +12,11 @@ from control_problems import START, STOPPED, TRACKING, double_integrator, f64, r
 from pypose_core.control.ocp import OCP, OcpOptions
 from pypose_core.control.ocp_result import OcpStatus
 from pypose_core.control.problem import Box, LeastSquares, Soft, StageConstraint, StateConstraint
+from pypose_core.dynamics import Unicycle
 
 
 def solve_tracking(ocp, **given):
-    return ocp.solve(START, u_prev=STOPPED, parameters=TRACKING, **({'start': 'roll'} | given))
+    return ocp.solve(START, **({'u_prev': STOPPED, 'parameters': TRACKING, 'start': 'roll'} | given))
 
 
 def test_an_unconstrained_linear_problem_is_solved_in_one_step_as_riccati_says():
@@ -291,6 +292,44 @@ def test_functions_that_are_not_finite_end_with_a_status():
     assert result.status is OcpStatus.NUMERICAL and 'not finite' in str(result)
 
 
+def test_a_control_before_that_is_out_of_reach_of_the_bounds_is_infeasible_by_its_rate():
+    result = solve_tracking(tracking(), u_prev=f64([2.0, 0.0]))
+    assert result.status is OcpStatus.INFEASIBLE and result.stats.worst == 'control rate[0] at stage 0'
+    assert (result.controls.abs() <= f64([0.8, 1.3]) + 1e-9).all()
+
+
+def test_nothing_is_left_of_a_state_that_was_not_a_number():
+    ocp = tracking()
+    expected = solve_tracking(ocp)
+    for wrong in ({'start': 'roll'}, {'start': 'shift'}):
+        result = ocp.solve(f64([float('nan'), 0.0, 0.0]), u_prev=STOPPED, parameters=TRACKING, **wrong)
+        assert result.status is OcpStatus.NUMERICAL
+    torch.testing.assert_close(solve_tracking(ocp).controls, expected.controls, rtol=0, atol=1e-9)
+
+
+def test_bounds_by_stage_hold_from_the_constructor_and_from_the_call():
+    inf = float('inf')
+    end = torch.full((21, 1), inf).double()
+    end[-1] = 0
+    ocp = double_integrator(constraints=[StateConstraint('stop', lambda x, p: x[..., :1], lower=-end, upper=end)])
+    result = ocp.solve(f64([1.0, 0.0]), start='roll')
+    assert result.converged and abs(result.states[-1, 0]) < 1e-8 < abs(result.states[-2, 0])
+    wall = -0.2 - 0.02 * torch.arange(21).double()[:, None]
+    result = ocp.solve(f64([1.0, -1.0]), start='roll', bounds={'stop': (wall, -end.clamp(max=-inf))})
+    assert result.converged and (result.states[1:, 0] >= wall[1:, 0] - 1e-7).all()
+    freed = ocp.solve(f64([1.0, 0.0]), start='roll', bounds={'stop': (torch.tensor(-inf), torch.tensor(inf))})
+    torch.testing.assert_close(freed.controls, double_integrator().solve(f64([1.0, 0.0]), start='roll').controls)
+
+
+def test_a_model_of_the_library_is_given_as_it_is():
+    stage, end = LeastSquares(lambda x, u, p: torch.cat([x, u], -1)), LeastSquares(lambda x, p: x)
+    ocp = OCP(Unicycle(0.1), state=3, control=2, horizon=5, stage_cost=stage, terminal_cost=end)
+    result = ocp.solve(f64([0.3, 0.1, 0.2]), start='roll')
+    assert ocp.native and result.converged
+    x, u = result.states, result.controls
+    torch.testing.assert_close(x[1:], Unicycle(0.1).state_transition(x[:-1], u), atol=1e-7, rtol=0)
+
+
 def test_mistakes_are_explained():
     ocp = tracking()
     with pytest.raises(ValueError, match='u_prev'):
@@ -303,3 +342,19 @@ def test_mistakes_are_explained():
         tracking(control_bounds=Box(-1.0, 1.0, Soft(1.0)))
     with pytest.raises(ValueError, match='hessian'):
         tracking(hessian='newton')
+    with pytest.raises(ValueError, match='horizon 0'):
+        double_integrator(horizon=0)
+    for match, given in {
+            "'goal' has shape": {'parameters': TRACKING | {'goal': STOPPED}}, 'start must be': {'start': 'warm'},
+            "no constraint 'disk'": {'bounds': {'disk': (0.0, 1.0)}}, 'u_prev has shape': {'u_prev': START},
+            "'control' leave nothing": {'bounds': {'control': (f64([0.1, 0.1]), f64([-0.1, 0.2]))}},
+            "bounds of 'disc' have shape": {'bounds': {'disc': (torch.zeros(7), torch.ones(7))}},
+            'guess of controls': {'guess': (None, torch.zeros(3, 2))}}.items():
+        with pytest.raises(ValueError, match=match):
+            solve_tracking(ocp, **given)
+    with pytest.raises(ValueError, match='two constraints'):
+        double_integrator(constraints=[StateConstraint('a', lambda x, p: x)] * 2)
+    with pytest.raises(ValueError, match='dynamics return shape'):
+        tracking(dynamics=lambda x, u, p: x[..., :2])
+    with pytest.raises(ValueError, match='terminal_cost must return a vector'):
+        double_integrator(terminal_cost=LeastSquares(lambda x, p: x.sum(-1)))

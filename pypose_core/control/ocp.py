@@ -13,14 +13,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from types import SimpleNamespace
 
 import torch
 from torch import Tensor
 
 from pypose_core import native
+from pypose_core.control.constraint_rows import ConstraintRows
 from pypose_core.control.evaluate import Evaluator
+from pypose_core.control.functions import Functions
 from pypose_core.control.ocp_result import OcpResult
 from pypose_core.control.problem import Box, Cost, LeastSquares, StageConstraint, StateConstraint
 from pypose_core.control.sensitivity import attach
@@ -28,6 +29,7 @@ from pypose_core.control.state_space import Euclidean, StateSpace
 from pypose_core.control.tape import Tape
 from pypose_core.control.traced import Untraceable
 from pypose_core.control.transcribe import Layout, leading_dimension, transcribe
+from pypose_core.dynamics.system import System
 
 STARTS = {'keep': 0, 'shift': 1, 'roll': 2, 'guess': 3}
 
@@ -68,7 +70,7 @@ class OCP:
     native.
 
     Args:
-        dynamics: x_{k+1} = f(x, u, p), discrete.
+        dynamics: x_{k+1} = f(x, u, p), discrete; or a System, as of pypose_core.dynamics.
         state: number of states, or a StateSpace with rotations.
         control: number of controls.
         horizon: intervals N.
@@ -84,7 +86,7 @@ class OCP:
         backend: 'auto', 'native' (raise where tracing fails) or 'torch'.
     """
 
-    def __init__(self, dynamics: Callable, *, state: int | StateSpace, control: int, horizon: int,
+    def __init__(self, dynamics: Callable | System, *, state: int | StateSpace, control: int, horizon: int,
                  stage_cost: LeastSquares | Cost, terminal_cost: LeastSquares | Cost,
                  control_bounds: Box | None = None, state_bounds: Box | None = None, rate_bounds: Box | None = None,
                  rates: bool = False, constraints: Sequence[StageConstraint | StateConstraint] = (),
@@ -102,14 +104,21 @@ class OCP:
         self.rates = rates or rate_bounds is not None
         self.space = StateSpace([*self.base_space.parts, Euclidean(control)]) if self.rates else self.base_space
         self.shapes = {name: tuple(shape) for name, shape in (parameters or {}).items()}
-        self.functions = _Functions(self, dynamics, stage_cost, terminal_cost)
+        self.functions = Functions(self, dynamics, stage_cost, terminal_cost)
         constraints = list(constraints)
         if rate_bounds is not None:
             constraints.insert(0, StageConstraint('control rate', _rate, rate_bounds.lower, rate_bounds.upper,
                                                   rate_bounds.soft))
         self.stage_constraints = [c for c in constraints if isinstance(c, StageConstraint)]
         self.state_constraints = [c for c in constraints if isinstance(c, StateConstraint)]
-        self._rows(control_bounds, state_bounds, price)
+        self.row_counts = [self.functions.count(c) for c in self.stage_constraints + self.state_constraints]
+        counts = iter(self.row_counts)
+        self.rows = rows = ConstraintRows(
+            horizon, control, self.base_space, control_bounds, state_bounds,
+            [(c, next(counts), 0, horizon) for c in self.stage_constraints]
+            + [(c, next(counts), 1, horizon + 1) for c in self.state_constraints], price)
+        self.groups, self.row_names, self.prices = rows.groups, tuple(rows.names), rows.prices
+        self.lower, self.upper, self.box, self.box_number = rows.lower, rows.upper, rows.box, rows.box_number
         self.splits: dict[str, tuple[int, int]] = {}
         at = 0
         for name, shape in self.shapes.items():
@@ -118,52 +127,6 @@ class OCP:
         self.parameter_count = at
         self.in_torch, self.reason = self._build(backend)
         self.native = not self.in_torch
-
-    def _rows(self, control_bounds: Box | None, state_bounds: Box | None, price: float) -> None:
-        """Rows of the constraints: boxes of controls, boxes of states, functions of stages, functions of states."""
-        N, nu, space = self.horizon, self.control, self.base_space
-        names, lower, upper, l1, l2, elastic = [], [], [], [], [], []
-        self.box: list[int] = []           # column of w = [u; δx]
-        self.box_number: list[int] = []    # number of [u, x]
-        self.groups: dict[str, slice] = {}
-        self.row_counts: list[int] = []
-
-        def add(name, count, box, first, last, hard=False):
-            start = len(names)
-            self.groups[name] = slice(start, start + count)
-            names.extend(f'{name}[{i}]' if count > 1 else name for i in range(count))
-            for bound, into, none in ((box.lower, lower, -math.inf), (box.upper, upper, math.inf)):
-                values = torch.full((N + 1, count), none, dtype=torch.float64)
-                values[first:last] = torch.as_tensor(bound, dtype=torch.float64)
-                into.append(values)
-            l1.extend([-1.0 if hard else box.soft.linear if box.soft else price] * count)
-            l2.extend([box.soft.quadratic if box.soft else 0.0] * count)
-            elastic.extend([int(not hard and box.soft is None)] * count)
-
-        if control_bounds is not None:
-            if control_bounds.soft is not None:
-                raise ValueError('bounds of controls are never soft: a control within them always exists')
-            add('control', nu, control_bounds, 0, N, hard=True)
-            self.box += range(nu)
-            self.box_number += range(nu)
-        if state_bounds is not None:
-            numbers = [n for n, c in enumerate(space.columns) if c is not None]
-            lo, hi = (torch.as_tensor(b, dtype=torch.float64).expand(space.size)[numbers]
-                      for b in (state_bounds.lower, state_bounds.upper))
-            used = [i for i in range(len(numbers)) if lo[i].isfinite() or hi[i].isfinite()]
-            add('state', len(used), Box(lo[used], hi[used], state_bounds.soft), 1, N + 1)
-            names[-len(used):] = [f'state[{numbers[i]}]' for i in used]
-            self.box += [nu + space.columns[numbers[i]] for i in used]
-            self.box_number += [nu + numbers[i] for i in used]
-        for constraints, first, last in ((self.stage_constraints, 0, N), (self.state_constraints, 1, N + 1)):
-            for c in constraints:
-                count = self.functions.count(c)
-                self.row_counts.append(count)
-                add(c.name, count, c, first, last)
-        self.row_names = tuple(names)
-        self.lower, self.upper = (torch.cat(b, -1) if b else torch.zeros(N + 1, 0, dtype=torch.float64)
-                                  for b in (lower, upper))
-        self.prices = l1, l2, elastic
 
     def _build(self, backend: str) -> tuple[str, str]:
         """Trace the functions and make the native problem; (what torch evaluates: '', 'dynamics' or 'all'; why)."""
@@ -197,12 +160,18 @@ class OCP:
     def pack(self, parameters: Mapping[str, Tensor], batch: int) -> Tensor:
         """Parameters as (batch, N + 1, numbers)."""
         packed = torch.empty(batch, self.horizon + 1, self.parameter_count, dtype=torch.float64)
-        if len(parameters) != len(self.shapes):
+        if parameters.keys() != self.shapes.keys():
             raise ValueError(f'parameters {sorted(parameters)} were given, {sorted(self.shapes)} are needed')
         for name, (begin, end) in self.splits.items():
             shape, value = self.shapes[name], torch.as_tensor(parameters[name], dtype=torch.float64)
             extra = value.ndim - len(shape)     # 0: the same everywhere; 1: per stage; 2: per problem and stage
-            packed[..., begin:end] = value.reshape(*value.shape[:extra], end - begin)
+            leading = (batch, self.horizon + 1)[2 - extra:] if 0 <= extra <= 2 else None
+            if extra == 2 and len(value) == 1:
+                leading = (1, self.horizon + 1)
+            if leading is None or value.shape[extra:] != shape or value.shape[:extra] != leading:
+                raise ValueError(f'parameter {name!r} has shape {tuple(value.shape)}; {shape}, '
+                                 f'{(self.horizon + 1, *shape)} or {(batch, self.horizon + 1, *shape)} is needed')
+            packed[..., begin:end] = value.reshape(*leading, end - begin)
         return packed
 
     def unpack(self, packed: Tensor) -> SimpleNamespace:
@@ -217,6 +186,9 @@ class OCP:
             if u_prev is None:
                 raise ValueError('this problem has rates of controls: give u_prev, the control applied before')
             u_prev = torch.as_tensor(u_prev, dtype=torch.float64)
+            if u_prev.shape[-1:] != (self.control,) or u_prev.ndim > x0.ndim:
+                raise ValueError(f'u_prev has shape {tuple(u_prev.shape)}; it must be ({self.control},), or have the '
+                                 f'batch of x0')
             x0 = torch.cat([x0, u_prev.expand(*x0.shape[:-1], self.control)], -1)
         if x0.shape[-1] != self.space.size or x0.ndim > 2:
             raise ValueError(f'x0 must be (state,) or (batch, state) with {self.base_space.size} numbers, '
@@ -242,10 +214,12 @@ class OCP:
                 requires them; say True where only something within the functions does. The solution should be
                 found to a tolerance well below the accuracy that the gradients need.
         """
+        if start not in STARTS:
+            raise ValueError(f'start must be one of {sorted(STARTS)}, not {start!r}')
         x = self.initial(x0, u_prev)
         flat = x.unsqueeze(0) if x.ndim == 1 else x
         packed = self.pack(parameters or {}, len(flat))
-        lower, upper = self._bounds(bounds, len(flat))
+        lower, upper = self.rows.bounds(bounds, len(flat))
         if guess is not None or start == 'roll':
             self._guess(flat, guess, start)
         elif start == 'guess':
@@ -317,23 +291,16 @@ class OCP:
             X.append(self.functions.dynamics(X[-1], U[..., k, :], self.unpack(packed[..., k, :])))
         return torch.stack(X, -2)
 
-    def _bounds(self, bounds: Mapping | None, batch: int) -> tuple[Tensor, Tensor]:
-        lower, upper = (b.expand(batch, -1, -1).contiguous() for b in (self.lower, self.upper))
-        if bounds:
-            lower, upper = lower.clone(), upper.clone()
-            for name, pair in bounds.items():
-                rows = self.groups[name]
-                for into, given in zip((lower, upper), pair):
-                    there = into[..., rows].isfinite()      # not at stages where the constraint is not
-                    into[..., rows] = torch.where(there, torch.as_tensor(given, dtype=torch.float64), into[..., rows])
-        return lower, upper
-
     @torch.no_grad()
     def _guess(self, x0: Tensor, guess: tuple[Tensor, Tensor] | None, start: str) -> None:
         B, N = len(x0), self.horizon
         X = torch.zeros(B, N + 1, self.space.size, dtype=torch.float64)
         U = torch.zeros(B, N, self.control, dtype=torch.float64)
         if guess is not None:
+            for name, value, whole in zip(('states', 'controls'), guess, (X[..., :self.base_space.size], U)):
+                if value is not None and tuple(value.shape) not in (whole.shape, whole.shape[1:]):
+                    raise ValueError(f'the guess of {name} has shape {tuple(value.shape)}; {tuple(whole.shape[1:])} or '
+                                     f'{tuple(whole.shape)} is needed')
             U[:] = torch.as_tensor(guess[1], dtype=torch.float64)
             if start == 'guess':
                 X[..., :self.base_space.size] = torch.as_tensor(guess[0], dtype=torch.float64)
@@ -346,70 +313,3 @@ class OCP:
 def _rate(x, u, p):
     """Change of the control."""
     return u - p.u_prev
-
-
-class _Functions:
-    """The user's functions on the state that has the last control appended, where there are rates."""
-
-    def __init__(self, ocp: OCP, dynamics: Callable, stage_cost, terminal_cost):
-        self.n, self.rates, self.nu = ocp.base_space.size, ocp.rates, ocp.control
-        self.shapes = ocp.shapes
-        self._dynamics, self._costs = dynamics, (stage_cost, terminal_cost)
-
-    def _split(self, x, p):
-        if not self.rates:
-            return x, p
-        namespace = type(p)(**vars(p))
-        namespace.u_prev = x[..., self.n:]
-        return x[..., :self.n], namespace
-
-    def base_dynamics(self, x, u, p):
-        """The next state, without the control appended."""
-        x, p = self._split(x, p)
-        return self._dynamics(x, u, p)
-
-    def dynamics(self, x, u, p):
-        after = self.base_dynamics(x, u, p)
-        return torch.cat([after, u], -1) if self.rates else after
-
-    def cost(self, terminal: bool):
-        cost = self._costs[terminal]
-        return type(cost)(self._wrapped(cost.residual if isinstance(cost, LeastSquares) else cost.value, terminal))
-
-    def row(self, constraint):
-        return self._wrapped(constraint.function, isinstance(constraint, StateConstraint))
-
-    def _wrapped(self, function: Callable, of_state: bool) -> Callable:
-        def on_state(x, p):
-            return function(*self._split(x, p))
-
-        def on_stage(x, u, p):
-            x, p = self._split(x, p)
-            return function(x, u, p)
-        return on_state if of_state else on_stage
-
-    def _probe(self) -> tuple[Tensor, Tensor, SimpleNamespace]:
-        """Some state, control and parameters."""
-        p = SimpleNamespace(**{name: torch.ones(shape, dtype=torch.float64) for name, shape in self.shapes.items()})
-        return torch.ones(self.n + self.nu * self.rates, dtype=torch.float64), torch.ones(self.nu).double(), p
-
-    def count(self, constraint) -> int:
-        """Rows of a constraint, found by calling it."""
-        x, u, p = self._probe()
-        with torch.no_grad():
-            d = self.row(constraint)(*((x, p) if isinstance(constraint, StateConstraint) else (x, u, p)))
-        if d.ndim != 1:
-            raise ValueError(f'constraint {constraint.name!r} must give rows (rows,), not {tuple(d.shape)}')
-        return len(d)
-
-    @cached_property
-    def cost_counts(self) -> tuple[int, int]:
-        """Residuals of a stage and of the end; 1 for costs of another form."""
-        x, u, p = self._probe()
-        counts = []
-        for terminal in (False, True):
-            cost = self.cost(terminal)
-            with torch.no_grad():
-                counts.append(cost.residual(*((x, p) if terminal else (x, u, p))).shape[-1]
-                              if isinstance(cost, LeastSquares) else 1)
-        return counts[0], counts[1]

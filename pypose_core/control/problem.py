@@ -38,26 +38,23 @@ class Soft:
 
 
 @dataclass(frozen=True)
-class StageConstraint:
+class Constraint:
+    """lower ≤ d ≤ upper, by the name that messages have it."""
+
+    name: str
+    function: Callable
+    lower: float | Tensor = -math.inf
+    """A number, (rows,), or (N + 1, rows)."""
+    upper: float | Tensor = math.inf
+    soft: Soft | None = None
+
+
+class StageConstraint(Constraint):
     """lower ≤ d(x_k, u_k, p_k) ≤ upper at k = 0 … N-1."""
 
-    name: str
-    function: Callable
-    lower: float | Tensor = -math.inf
-    """A number, or one for each row; with solve(bounds=...) also for each stage."""
-    upper: float | Tensor = math.inf
-    soft: Soft | None = None
 
-
-@dataclass(frozen=True)
-class StateConstraint:
+class StateConstraint(Constraint):
     """lower ≤ d(x_k, p_k) ≤ upper at k = 1 … N."""
-
-    name: str
-    function: Callable
-    lower: float | Tensor = -math.inf
-    upper: float | Tensor = math.inf
-    soft: Soft | None = None
 
 
 @dataclass(frozen=True)

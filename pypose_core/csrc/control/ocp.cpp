@@ -363,7 +363,8 @@ OcpRequest OcpInstance::tried() {
     return linearized();
   }
   damping_ = std::max(10 * damping_, 1e-3);
-  if (damping_ > 1e6) return finish(OcpStatus::kLineSearch);
+  if (damping_ > 1e6)   // no way is left to violate less
+    return finish(now_.violation > 100 * options_.feasibility ? OcpStatus::kInfeasible : OcpStatus::kLineSearch);
   if (stats.iterations >= options_.max_iterations) return finish(OcpStatus::kIterations);
   return direction();
 }
