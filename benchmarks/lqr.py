@@ -25,15 +25,15 @@ STORED = json.loads((DATA / 'references.json').read_text())['a_lqr_mean_cost']
 
 
 def problem(library, batch: int):
-    """The task's system and weights for each of a batch, all of which ask for gradients."""
+    """The task's one system and weights, all of which ask for gradients, from many initial states."""
     given = {name: torch.from_numpy(z) for name, z in tasks.lqr_problem().items() if name != 'T'}
     AB = torch.cat([given['A'], given['B']], 1)
-    Q = torch.block_diag(given['Q'], given['R']).repeat(batch, T, 1, 1)
-    Q[:, -1] += AB.mT @ given['Qf'] @ AB
-    p, c = torch.zeros(batch, T, N + M).double(), torch.zeros(batch, N).double()
-    A, B = (given[name].repeat(batch, 1, 1) for name in 'AB')
-    leaves = [z.requires_grad_() for z in (Q, p, A, B, c, given['x0'][:batch].clone())]
-    system = library.module.LTI(A, B, torch.eye(N).double(), torch.zeros(N, M).double(), c)
+    Q = torch.block_diag(given['Q'], given['R']).repeat(T, 1, 1)
+    Q[-1] += AB.mT @ given['Qf'] @ AB
+    p, c = torch.zeros(T, N + M).double(), torch.zeros(N).double()
+    leaves = [z.requires_grad_() for z in (Q, p, given['A'], given['B'], c, given['x0'][:batch].clone())]
+    system = library.module.LTI(*leaves[2:4], torch.eye(N).double(), torch.zeros(N, M).double(), c)
+    Q, p = Q.expand(batch, -1, -1, -1), p.expand(batch, -1, -1)
     return leaves, lambda: library.module.LQR(system, Q, p, T)(leaves[-1])
 
 
@@ -60,7 +60,7 @@ def lqr(batch: int, backward: bool, rounds: int) -> Iterator[Record]:
     Q, p, A, B, c, x = leaves
 
     def plain():
-        return reference(Q, p, A[:, None], B[:, None], c[:, None], x, T)
+        return reference(Q[None], p[None], A[None, None], B[None, None], c[None, None], x, T)
     kind = 'forward and backward' if backward else 'forward'
     case = f'LQR n = {N}, m = {M}, T = {T}, batch {batch}, {kind}'
     with torch.no_grad():

@@ -159,3 +159,23 @@ def test_bounds_may_be_missing_or_leave_no_room():
     torch.testing.assert_close(pinned.u, lower, atol=1e-9, rtol=0)
     with pytest.raises(ValueError, match='above'):
         solve_bounded_lqr(*inputs, 4, upper, lower)
+
+
+@pytest.mark.parametrize('batch', [2, 21])
+def test_problems_that_differ_in_their_first_state_alone_are_solved_as_any_others(batch):
+    """They have one recursion; expanded views say so, copies do not."""
+    torch.manual_seed(6)
+    n, m, steps = 3, 2, 7
+    Q = torch.randn(1, steps, n + m, n + m).double()
+    one = [Q @ Q.mT + torch.eye(n + m), torch.randn(1, steps, n + m).double(), torch.randn(1, steps, n, n).double(),
+           torch.randn(1, steps, n, m).double(), torch.randn(1, steps, n).double()]
+    x0 = torch.randn(batch, n).double()
+    found = []
+    for copied in (False, True):
+        leaves = [z.clone().requires_grad_() for z in (*one, x0)]
+        wide = [z.expand(batch, *z.shape[1:]) for z in leaves[:5]]
+        solution = solve_lqr(*([z.clone() for z in wide] if copied else wide), leaves[5], steps, gains=True)
+        loss = solution.x.square().sum() + (solution.u * torch.arange(m)).sum() + solution.cost.square().sum()
+        found.append([*solution, *torch.autograd.grad(loss, leaves)])
+    for shared, separate in zip(*found):
+        torch.testing.assert_close(shared, separate, rtol=1e-10, atol=1e-10)

@@ -91,6 +91,15 @@ struct Problem {
     TORCH_CHECK(T > 0 && size.n > 0 && size.m > 0, "lqr: empty problem");
   }
 
+  // Whether all problems differ in x0 alone: they then have one recursion.
+  bool shared() const {
+    for (const Tensor* x : {&Q, &p, &A, &F_B, &c})
+      if (x->size(0) > 1 && x->stride(0) != 0) return false;
+    return true;
+  }
+  // Groups of lanes whose recursions are stored.
+  int64_t recursions(int64_t W) const { return shared() ? 1 : (B + W - 1) / W; }
+
   // Each (batch, time) entry dense; batch and time may have any stride.
   static Tensor inner(const Tensor& x) {
     int64_t dense = 1;
@@ -149,7 +158,7 @@ using Solution = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tens
 Solution allocate(const Problem& z, bool gains, bool save) {
   const auto [T, n, m] = std::tuple(z.size.T, z.size.n, z.size.m);
   const auto o = z.Q.options();
-  const int64_t W = lanes(z.Q, z.B), groups = (z.B + W - 1) / W, G = gains ? z.B : 0;
+  const int64_t W = lanes(z.Q, z.B), groups = z.recursions(W), G = gains ? z.B : 0;
   return {at::empty({z.B, T + 1, n}, o), at::empty({z.B, T, m}, o), at::empty({z.B}, o),
           at::empty({z.B, T + 1, n}, o), at::empty({G, T, m, n}, o), at::empty({G, T, m}, o),
           at::empty({save ? groups : 0, T, z.size.stage(), W}, o), at::empty({z.B}, o.dtype(at::kBool))};
@@ -164,43 +173,62 @@ Solution lqr(const Tensor& Q_, const Tensor& p_, const Tensor& A_, const Tensor&
   const int64_t T = steps;
   dispatch(z.Q, z.B, [&]<typename S, int W>() {
     using V = typename LaneVector<S, W>::type;
+    using In = Lanes<S, W>;
     const int64_t groups = (z.B + W - 1) / W;
+    const bool shared = z.shared();
     V* const stored = reinterpret_cast<V*>(stored_.template mutable_data_ptr<S>());
+
+    // Backward in time for one group, into its stages; F is then the last that was loaded. Returns whether (> 0) each
+    // problem's Huu were positive definite.
+    const auto recursion = [&](int64_t first, V* stages, V* F) {
+      Aligned<S, W> work(N * N + n * N + n * n + 3 * n + N + n * std::max(n, m));
+      V *H = work.take(N * N), *Y = work.take(n * N), *value = work.take(n * n), *slope = work.take(n), *g = work.take(n);
+      V *c = work.take(n), *h = work.take(N), *rows = work.take(n * std::max(n, m));
+      const In Q(z.Q, first, z.B), from_p(z.p, first, z.B), A(z.A, first, z.B), B(z.F_B, first, z.B);
+      const In from_c(z.c, first, z.B);
+      const bool same = A.time == 0 && B.time == 0;
+      if (same) load_dynamics(A, B, 0, n, m, F, rows);
+      V good = V{} + S(1);
+      for (int64_t t = T - 1; t >= 0; --t) {
+        Q.row(t, N * N, H);
+        for (int i = 0; i < N; ++i)   // the quadratic form knows the symmetric part only
+          for (int j = 0; j < i; ++j) H[i * N + j] = S(0.5) * (H[i * N + j] + H[j * N + i]);
+        from_p.row(t, N, h);
+        if (t < T - 1) {
+          if (!same) load_dynamics(A, B, t, n, m, F, rows);
+          from_c.row(t, n, c);
+        }
+        V* stage = stages + t * z.size.stage();
+        riccati_step<S, W>(z.size, H, h, value, slope, F, c, Y, g, stage, t == T - 1);
+        for (int i = 0; i < m; ++i) {
+          const V d = stage[z.size.L() + i * m + i];   // 1 / sqrt(pivot): infinite or NaN where it is not positive
+          constexpr S infinity = std::numeric_limits<S>::infinity();
+          if constexpr (W == 1) good = d > 0 && d < infinity ? good : S(0);
+          else
+            for (int l = 0; l < W; ++l) good[l] = d[l] > 0 && d[l] < infinity ? good[l] : S(0);
+        }
+      }
+      return good;
+    };
+    Aligned<S, W> common(n * N + (shared && !save ? T * z.size.stage() : 0));
+    V* const common_F = common.take(n * N);
+    V* const common_stages = !shared ? nullptr : save ? stored : common.take(T * z.size.stage());
+    const V common_good = shared ? recursion(0, common_stages, common_F) : V{};
+
     at::parallel_for(0, groups, 1, [&](int64_t begin, int64_t end) {
-      Aligned<S, W> work(N * N + 2 * n * N + n * n + 4 * n + 3 * N + n * std::max(n, m) + (save ? 0 : T * z.size.stage()));
-      V *H = work.take(N * N), *F = work.take(n * N), *Y = work.take(n * N), *value = work.take(n * n);
-      V *slope = work.take(n), *g = work.take(n), *c = work.take(n), *h = work.take(N), *tau = work.take(N);
-      V *p = work.take(N), *lambda = work.take(n), *rows = work.take(n * std::max(n, m));
-      V* const scratch = save ? nullptr : work.take(T * z.size.stage());
+      Aligned<S, W> work(n * N + 3 * n + 2 * N + n * std::max(n, m) + (save || shared ? 0 : T * z.size.stage()));
+      V *F = work.take(n * N), *g = work.take(n), *c = work.take(n), *tau = work.take(N), *p = work.take(N);
+      V *lambda = work.take(n), *rows = work.take(n * std::max(n, m));
+      V* const scratch = save || shared ? nullptr : work.take(T * z.size.stage());
       for (int64_t group = begin; group < end; ++group) {
         const int64_t first = group * W;
-        using In = Lanes<S, W>;
         using Out = LanesOut<S, W>;
-        const In Q(z.Q, first, z.B), from_p(z.p, first, z.B), A(z.A, first, z.B), B(z.F_B, first, z.B);
-        const In from_c(z.c, first, z.B), x0(z.x0.unsqueeze(1), first, z.B);
+        const In from_p(z.p, first, z.B), A(z.A, first, z.B), B(z.F_B, first, z.B), from_c(z.c, first, z.B);
+        const In x0(z.x0.unsqueeze(1), first, z.B);
         const bool same = A.time == 0 && B.time == 0;
-        V* const stages = save ? stored + group * T * z.size.stage() : scratch;
-        if (same) load_dynamics(A, B, 0, n, m, F, rows);
-        V good = V{} + S(1);
-        for (int64_t t = T - 1; t >= 0; --t) {
-          Q.row(t, N * N, H);
-          for (int i = 0; i < N; ++i)   // the quadratic form knows the symmetric part only
-            for (int j = 0; j < i; ++j) H[i * N + j] = S(0.5) * (H[i * N + j] + H[j * N + i]);
-          from_p.row(t, N, h);
-          if (t < T - 1) {
-            if (!same) load_dynamics(A, B, t, n, m, F, rows);
-            from_c.row(t, n, c);
-          }
-          V* stage = stages + t * z.size.stage();
-          riccati_step<S, W>(z.size, H, h, value, slope, F, c, Y, g, stage, t == T - 1);
-          for (int i = 0; i < m; ++i) {
-            const V d = stage[z.size.L() + i * m + i];   // 1 / sqrt(pivot): infinite or NaN where it is not positive
-            constexpr S infinity = std::numeric_limits<S>::infinity();
-            if constexpr (W == 1) good = d > 0 && d < infinity ? good : S(0);
-            else
-              for (int l = 0; l < W; ++l) good[l] = d[l] > 0 && d[l] < infinity ? good[l] : S(0);
-          }
-        }
+        V* const stages = shared ? common_stages : save ? stored + group * T * z.size.stage() : scratch;
+        const V good = shared ? common_good : recursion(first, stages, F);
+        if (shared) std::copy_n(common_F, n * N, F);
         const Out x(x_, first, z.B), u(u_, first, z.B), multipliers(lambda_, first, z.B);
         x0.row(0, n, tau);
         V cost = V{};
@@ -277,6 +305,7 @@ Gradients lqr_backward(const Tensor& Q_, const Tensor& p_, const Tensor& A_, con
     using V = typename LaneVector<S, W>::type;
     const int64_t groups = (z.B + W - 1) / W;
     const V* const stored = reinterpret_cast<const V*>(stored_.template const_data_ptr<S>());
+    const bool shared = z.shared();
     at::parallel_for(0, groups, 1, [&](int64_t begin, int64_t end) {
       Aligned<S, W> work(N * N + 4 * n * N + 6 * n + 4 * N + T * (n + m) + n * std::max(n, m));
       V *GQ = work.take(N * N), *F = work.take(n * N), *slope = work.take(n);
@@ -292,7 +321,7 @@ Gradients lqr_backward(const Tensor& Q_, const Tensor& p_, const Tensor& A_, con
         V gcost;
         In(cost_bar.unsqueeze(1), first, z.B).row(0, 1, &gcost);
         const bool same = A.time == 0 && B.time == 0;
-        const V* const stages = stored + group * T * z.size.stage();
+        const V* const stages = stored + (shared ? 0 : group) * T * z.size.stage();
         if (same) load_dynamics(A, B, 0, n, m, F, rows);
         // x_T depends on the last stage's input without weighing on its cost: slope_T is its gradient.
         gx.row(T, n, slope);
