@@ -60,6 +60,12 @@ docs: setup
 
 lint: setup
 	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+
+# The tests once more, slower, with the lines that they reach counted.
+coverage: setup
+	$(VENV)/bin/coverage run -m pytest test -m "not slow"
+	$(VENV)/bin/coverage report --skip-covered
 
 clean:
 	rm -rf build results *.egg-info pypose_ros/msg pypose_ros/srv pypose_ros/*.so pypose_core/*.so

@@ -1,6 +1,8 @@
 """The Kalman filter's step, on plain tensors."""
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -8,7 +10,7 @@ from pypose_core import native
 from pypose_core.lie.linalg import bmv
 
 _transform = torch._C._functorch.peek_interpreter_stack
-_operator = torch.ops.pypose.kalman_step if native.available else None
+_operator: Any = torch.ops.pypose.kalman_step if native.available else None
 
 
 def kalman_step(prior: Tensor, A: Tensor, P: Tensor, Q: Tensor, C: Tensor, R: Tensor,

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pypose_core.dynamics.linearize import jacobians
 from pypose_core.filter.kalman import correct, squared
-from pypose_core.lie.group import LieGroup
+from pypose_core.lie.lietensor import LieTensor
 
 
 class ErrorStateEKF:
@@ -24,15 +24,16 @@ class ErrorStateEKF:
     Source: Solà, Deray and Atchuthan, A micro Lie theory for state estimation in robotics, 2018, section V.
     """
 
-    def __init__(self, X: LieGroup, P: Tensor):
+    def __init__(self, X: LieTensor, P: Tensor):
         dof = X.ltype.manifold[0]
         if P.shape[-2:] != (dof, dof):
             raise ValueError(f'the covariance of a {X.ltype.name} must be (..., {dof}, {dof}), got {tuple(P.shape)}')
         self.X, self.P = X, P
-        self._algebra = X.ltype.cls.algebra
-        self._dof, self._forms = dof, {}
+        self._algebra = X.ltype.cls.algebra     # type: ignore[attr-defined]
+        self._dof = dof
+        self._forms: dict = {}
 
-    def _at(self, delta: Tensor) -> LieGroup:
+    def _at(self, delta: Tensor) -> LieTensor:
         return self.X @ self._algebra(delta).Exp()
 
     def _derivative(self, function: Callable[[Tensor], Tensor], of: Callable) -> tuple[Tensor, Tensor]:
@@ -42,7 +43,7 @@ class ErrorStateEKF:
         value, J, _ = jacobians(lambda delta, u, t: function(delta), forms, zero, zero, None, by_input=False)
         return value, J
 
-    def predict(self, motion: Callable[[LieGroup], LieGroup], Q: Tensor) -> None:
+    def predict(self, motion: Callable[[LieTensor], LieTensor], Q: Tensor) -> None:
         """X ← motion(X), with noise of covariance Q (..., d, d) from the right of the new state."""
         moved = motion(self.X)
         inverse = moved.Inv()
@@ -50,7 +51,7 @@ class ErrorStateEKF:
         P = F @ self.P @ F.mT + Q
         self.X, self.P = moved, (P + P.mT) / 2
 
-    def update(self, y: Tensor, observation: Callable[[LieGroup], Tensor], R: Tensor,
+    def update(self, y: Tensor, observation: Callable[[LieTensor], Tensor], R: Tensor,
                difference: Callable[[Tensor, Tensor], Tensor] = torch.sub) -> Tensor:
         """Take in y = observation(X) + v, v ~ N(0, R).
 
@@ -74,6 +75,6 @@ class ErrorStateEKF:
         self.X, self.P = self.X @ algebra.Exp(), (P + P.mT) / 2
         return squared(innovation, S)
 
-    def error(self, truth: LieGroup) -> Tensor:
+    def error(self, truth: LieTensor) -> Tensor:
         """δ of the truth: Log(X̂⁻¹ X) (..., d)."""
         return (self.X.Inv() @ truth).Log().tensor()

@@ -58,7 +58,10 @@ def smooth(ekf: EKF, x: Tensor, y: Tensor, u: Tensor, P: Tensor, Q: Tensor | Non
         the smoothed estimates at the T + 1 instants (before each step and after the last), and the filtered ones.
     """
     Q, R = ekf.Q if Q is None else Q, ekf.R if R is None else R
-    xs, Ps, priors, prior_Ps, As = [x], [P], [], [], []
+    xs, Ps = [x], [P]
+    priors: list[Tensor] = []
+    prior_Ps: list[Tensor] = []
+    As: list[Tensor] = []
     for k in range(len(y)):
         prior, A, innovation, C = ekf.linearize(xs[-1], y[k], u[k], None if t is None else t[k])
         prior_P = A @ Ps[-1] @ A.mT + Q

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -108,7 +109,7 @@ def knn_filter(points: Tensor, k: int, pdim: int | None = None, radius: float | 
         (..., M, D), M <= N.
     """
     if radius is not None:
-        points = nbr_filter(points, k, radius, pdim, ord)
+        points = cast(Tensor, nbr_filter(points, k, radius, pdim, ord))
     if points.dim() < 2:
         raise ValueError(f'points must be (..., N, D), got {tuple(points.shape)}')
     if points.shape[-2] == 0:

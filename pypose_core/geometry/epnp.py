@@ -37,6 +37,7 @@ class EPnP(nn.Module):
     def __init__(self, intrinsics: Tensor | None = None, refine: bool = True):
         super().__init__()
         self.refine = refine
+        self.intrinsics: Tensor | None
         self.register_buffer('intrinsics', intrinsics)
 
     def forward(self, points: Tensor, pixels: Tensor, intrinsics: Tensor | None = None) -> SE3:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -57,7 +58,7 @@ class ICP(nn.Module):
         matcher = [Matcher(z, ord) for z in flat]
         moved = fixed_source if init is None else init.detach().unsqueeze(-2) @ fixed_source
         self.stepper.reset()
-        matches = None
+        matches: Any = None
         with torch.no_grad():
             while self.stepper.continual():
                 points = moved.reshape(-1, *moved.shape[-2:])

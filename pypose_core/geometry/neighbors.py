@@ -41,7 +41,7 @@ def knn(ref: Tensor, nbr: Tensor, k: int = 1, ord: int | float | str = 2, dim: i
             and isinstance(ord, (int, float)) and ord >= 1)
     with torch.no_grad():
         flat_ref, flat_nbr = (z.expand(*batch, *z.shape[-2:]).reshape(-1, *z.shape[-2:]) for z in (ref, nbr))
-        if tree and bool(flat_ref.isfinite().all()) and bool(flat_nbr.isfinite().all()):
+        if tree and not isinstance(ord, str) and bool(flat_ref.isfinite().all()) and bool(flat_nbr.isfinite().all()):
             indices = torch.stack([PointTree(b).query(a, k, ord) for a, b in zip(flat_ref, flat_nbr)])
         else:
             indices = torch.stack([_blocks(a, b, k, ord, largest, sorted) for a, b in zip(flat_ref, flat_nbr)])

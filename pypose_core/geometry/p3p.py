@@ -44,12 +44,12 @@ def p3p(points: Tensor, rays: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     lengths, cosines = torch.stack([a2, b2, c2], -1), torch.stack([ca, cb, cg], -1)
     pairs = ((1, 2), (0, 2), (0, 1))
     for _ in range(3):
-        r, J = [], torch.zeros(*s.shape, 3, dtype=s.dtype, device=s.device)
+        parts, J = [], torch.zeros(*s.shape, 3, dtype=s.dtype, device=s.device)
         for row, (i, j) in enumerate(pairs):
             si, sj, c = s[..., i], s[..., j], cosines[..., row]
-            r.append(si ** 2 + sj ** 2 - 2 * si * sj * c - lengths[..., row])
+            parts.append(si ** 2 + sj ** 2 - 2 * si * sj * c - lengths[..., row])
             J[..., row, i], J[..., row, j] = 2 * (si - sj * c), 2 * (sj - si * c)
-        r = torch.stack(r, -1)
+        r = torch.stack(parts, -1)
         step, info = torch.linalg.solve_ex(J, r.unsqueeze(-1))
         s = torch.where(((info == 0) & step.isfinite().all(-1).all(-1)).unsqueeze(-1), s - step.squeeze(-1), s)
     good = good & safe & (s > 0).all(-1) & (r.abs() < 1e-4 * lengths).all(-1)

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -108,7 +109,7 @@ def register(source: Tensor, target: Tensor, *, method: str = 'plane', init: SE3
             good = held > 1e-9 * held[-1].clamp_min(1e-300)
             inverse = (basis[:, good] / held[good]) @ basis[:, good].mT
             step = -inverse @ g
-            T = se3(step).Exp() @ T
+            T = cast(SE3, se3(step).Exp() @ T)
             if bool(step.norm() < tolerance) or not bool(keep.any()):
                 converged = bool(keep.any())
                 break
@@ -120,7 +121,7 @@ def register(source: Tensor, target: Tensor, *, method: str = 'plane', init: SE3
                             int(keep.sum()), basis[:, ~good].mT)
 
 
-def _whitening(method: str, T: SE3, index: Tensor, surface: Tensor | None, shapes) -> Tensor | None:
+def _whitening(method: str, T: SE3, index: Tensor, surface: Any, shapes: Any) -> Tensor | None:
     """W (N, r, 3) with the residual W d; None for the identity."""
     if method == 'plane':
         return surface[index].unsqueeze(-2)

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -96,7 +97,7 @@ def bspline(data: LieGroup, interval: float = 0.1, extrapolate: bool = False) ->
         raise TypeError('the poses must be an SE3 LieTensor')
     if extrapolate:
         first, last = data[..., :1, :], data[..., -1:, :]
-        data = torch.cat([first, first, data, last, last], -2)
+        data = cast(LieGroup, torch.cat([first, first, data, last, last], -2))
     spline = BSpline(data)
     steps = _grid(interval, data.tensor())
     segments = data.shape[-2] - 3
@@ -136,7 +137,7 @@ class BSpline:
         p = ((one, u, u ** 2, u ** 3), (zero, one, 2 * u, 3 * u ** 2), (zero, zero, 2 * one, 6 * u))[order]
         rows = ((5, 3, -3, 1), (1, 3, 3, -2), (0, 0, 0, 1))
         scale = 6 * self.interval ** order
-        return [sum(c * z for c, z in zip(row, p)).unsqueeze(-1) / scale for row in rows]
+        return [(torch.stack(p, -1) * u.new_tensor(row)).sum(-1, keepdim=True) / scale for row in rows]
 
     def __call__(self, t: Tensor) -> LieGroup:
         """The curve at times t (M,): (..., M, width). Before 0 and after the end the end segments continue."""
@@ -167,7 +168,7 @@ class BSpline:
         return X, v, a
 
 
-def _bracket(algebra: type, x: Tensor, y: Tensor) -> Tensor:
+def _bracket(algebra: Any, x: Tensor, y: Tensor) -> Tensor:
     """The Lie bracket [x, y] by the commutator of matrices: (..., dof), (..., dof) -> (..., dof)."""
     a, b = algebra(x).hat(), algebra(y).hat()
     return algebra.operations.vee(a @ b - b @ a)

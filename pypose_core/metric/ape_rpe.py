@@ -81,7 +81,7 @@ def _prepared(rstamp, rpose: SE3, estamp, epose: SE3, diff, offset, align, scale
             raise ValueError(f'the stamps of the {name} must be {len(pose)} ascending numbers')
         stamps.append(stamp)
     r, e = _matched(stamps[0], stamps[1] + offset, diff, thresh)
-    reference, estimate = rpose.to(torch.float64)[r], epose.to(torch.float64)[e]
+    reference, estimate = SE3(rpose.to(torch.float64)[r]), SE3(epose.to(torch.float64)[e])
     if align or scale:
         some = len(estimate) if nposes == -1 else nposes
         S = svdstf(estimate.translation()[:some], reference.translation()[:some], scale)
@@ -126,12 +126,12 @@ def _pairs(poses: SE3, delta: float, associate: str, rtol: float, all: bool) -> 
             near = (path[j] - path[i] - delta).abs() <= delta * rtol
             i, j = i[near], j[near]
         else:
-            ends, start = [], 0.0
+            passed, start = [], 0.0
             for k, travelled in enumerate(path.tolist()):
                 if travelled - start >= delta:
-                    ends.append(k)
+                    passed.append(k)
                     start = travelled
-            ends = torch.tensor(ends, dtype=torch.long, device=poses.device)
+            ends = torch.tensor(passed, dtype=torch.long, device=poses.device)
             i, j = ends[:-1], ends[1:]
     else:
         raise ValueError(f"associate must be 'frame' or 'distance', not {associate!r}")

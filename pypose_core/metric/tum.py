@@ -30,7 +30,8 @@ def read_tum(path: str | os.PathLike) -> Trajectory:
         raise TrajectoryFileError(f'{path}: not a text file') from None
     except OSError as error:
         raise TrajectoryFileError(f'{path}: {error.strerror or error}') from None
-    stamps, poses = [], []
+    stamps: list[int] = []
+    poses: list[list[float]] = []
     for number, line in enumerate(text.split('\n'), start=1):
         fields = line.replace(',', ' ').split()
         if not fields or fields[0].startswith('#'):

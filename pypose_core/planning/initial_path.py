@@ -27,9 +27,8 @@ def grid_path(field: DistanceField, start: Tensor, goal: Tensor, radius: float) 
     from scipy.sparse.csgraph import dijkstra
     values = field.values.detach().numpy()
     free = np.flatnonzero(values > radius)
-    number = np.full(values.size, -1)
-    number[free] = np.arange(len(free))
-    number = number.reshape(values.shape)
+    number = np.full(values.shape, -1)
+    number.flat[free] = np.arange(len(free))
     room = np.clip((values - radius) / max(radius, field.resolution), 0, 1)
     rows, columns, lengths = [], [], []
     for offset in _half_of_the_neighbours(values.ndim):
