@@ -164,6 +164,20 @@ def test_an_arc_is_followed_closely_within_the_limits_to_a_stop_at_its_end(model
     assert len(plant.commands) < 1.6 * 20 * 3 * np.pi       # not much slower than the speed limit
 
 
+def test_a_heading_that_wraps_is_no_jump():
+    tracker = made()
+    tracker.set_path(LINE * [-1, 1, 0] + [0, 0, np.pi])
+    plant = Plant(tracker, pose=(0.0, 0.02, np.pi))
+    for _ in range(60):
+        tracker.add_odometry(plant.now, [*plant.pose[:2], np.arctan2(np.sin(plant.pose[2]), np.cos(plant.pose[2]))],
+                             plant.twist)
+        plant.drive(plant.period, odometry=False)
+    headings = np.array(plant.way)[:, 2]
+    assert (headings < np.pi).any() and (headings > np.pi).any()
+    assert {command.status for command in plant.commands} == {TrackingStatus.TRACKING}
+    plant.keeps_limits()
+
+
 def test_delay_that_is_compensated_does_less_harm():
     errors = []
     for assumed in (0.3, 0.0):

@@ -1,18 +1,12 @@
 """Replay through the middleware: the node as its own process, a player and a recorder beside it."""
-import os
-import random
-import re
-import subprocess
 import sys
-import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from pypose_ros.children import private_environment, process
 from pypose_ros.nodes.imu_preintegration_params import NODE_NAME, ImuPreintegrationParams
 from pypose_ros.params import dump_yaml
 
@@ -26,9 +20,6 @@ from .recording import read_series
 from .replay_input import ReplayInput
 from .writer import BagWriter
 
-START_TIMEOUT = 60.0    # s; a loaded machine imports torch in ten
-STOP_TIMEOUT = 30.0
-_PROFILE = Path(__file__).with_name('templates') / 'fastdds_loopback.xml'
 _NODE = f'from pypose_ros.nodes.{NODE_NAME} import main; main()'
 
 
@@ -58,10 +49,10 @@ def replay_live(source: ReplayInput, params: ImuPreintegrationParams, work: Path
     environment = private_environment(work)
     node_command = [sys.executable, '-c', _NODE, '--ros-args', '--params-file', work / 'params.yaml']
     module = [sys.executable, '-m']
-    with (_process('recorder', [*module, 'pypose_ros.bag.recorder', recording, arrivals_path], environment,
+    with (process('recorder', [*module, 'pypose_ros.bag.recorder', recording, arrivals_path], environment,
                    work) as recorder,
-          _process('node', node_command, environment, work) as node,
-          _process('player', [*module, 'pypose_ros.bag.player', playlist, sent_path, rate], environment,
+          process('node', node_command, environment, work) as node,
+          process('player', [*module, 'pypose_ros.bag.player', playlist, sent_path, rate], environment,
                    work) as player):
         together = [recorder, node, player]
         recorder.wait_for_line('ready', together)
@@ -105,20 +96,6 @@ def write_playlist(path: Path, source: ReplayInput, params: ImuPreintegrationPar
                 bag.write('/odometry', arrival, messages.odometry(
                     c.stamps_ns[k], params.odom_frame, params.base_frame, c.poses[k], np.zeros(6),
                     c.covariances[k]))
-
-
-def private_environment(work: Path) -> dict[str, str]:
-    """This process's environment with a domain of the run's own, on loopback."""
-    environment = dict(os.environ)
-    environment.setdefault('AMENT_PREFIX_PATH', sys.prefix)
-    # Chosen outside numpy's and the flight's generators: it must differ from run to run.
-    environment['ROS_DOMAIN_ID'] = str(random.SystemRandom().randint(1, 101))
-    environment['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
-    for name in ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'):    # Jazzy, Kilted
-        environment[name] = str(_PROFILE)
-    environment['ROS_LOG_DIR'] = str(work / 'log')
-    environment['PYTHONUNBUFFERED'] = '1'
-    return environment
 
 
 def read_estimate(recording: Path, source: ReplayInput) -> Estimate:
@@ -165,105 +142,3 @@ def measure(sent, arrivals, params: ImuPreintegrationParams, cpu: float, wall: f
     expected = len(sent) - int(place.min()) if len(place) and not params.publish_rate else len(place)
     return LiveTiming(output_ms, received_ms, expected, expected - len(np.unique(place)), cpu, wall,
                       withheld)
-
-
-class _Process:
-    """A child whose stdout is read line by line and whose stderr is kept for its last words."""
-
-    def __init__(self, name: str, command: list, environment: dict[str, str], work: Path):
-        self.name = name
-        self._errors = work / f'{name}.log'
-        with self._errors.open('wb') as errors:
-            self._child = subprocess.Popen(
-                [str(part) for part in command], env=environment, stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True)
-
-    def check(self) -> None:
-        """RunError if it has died."""
-        if self._child.poll() is not None:
-            self._fail()
-
-    def _fail(self) -> None:
-        words = [line for line in self._errors.read_text(errors='replace').splitlines() if line.strip()]
-        raise RunError(f'the {self.name} ended with code {self._child.returncode}'
-                       + (f': {words[-1][:300]}' if words else ''))
-
-    def complaints(self) -> list[str]:
-        """The warnings and errors of its log so far, without their times."""
-        lines = self._errors.read_text(errors='replace').splitlines()
-        found = (re.match(r'\[(WARN|ERROR|FATAL)\] \[[\d.]+\] \[[^]]*\]: (.*)', line) for line in lines)
-        return [f'{match[1].lower()}: {match[2]}' for match in found if match]
-
-    def wait_for_line(self, wanted: str, others: list['_Process']) -> None:
-        """Wait until it says so; RunError if any of the others dies meanwhile, or after START_TIMEOUT."""
-        heard = threading.Event()
-
-        def listen() -> None:
-            for line in self._child.stdout:
-                if line.strip() == wanted:
-                    break
-            heard.set()
-
-        threading.Thread(target=listen, daemon=True).start()
-        deadline = time.monotonic() + START_TIMEOUT
-        while not heard.wait(0.1):
-            for process in others:
-                process.check()
-            if time.monotonic() > deadline:
-                raise RunError(f'the {self.name} was not ready after {START_TIMEOUT:g} s')
-        self.check()
-
-    def lines(self) -> Iterator[str]:
-        """What it says from here to its end."""
-        yield from (line.strip() for line in self._child.stdout)
-
-    def tell(self) -> None:
-        """Let it go on."""
-        self._child.stdin.write('\n')
-        self._child.stdin.flush()
-
-    def finish(self) -> None:
-        """Wait for its end; RunError unless it ended well."""
-        try:
-            self._child.wait(STOP_TIMEOUT)
-        except subprocess.TimeoutExpired:
-            raise RunError(f'the {self.name} did not end within {STOP_TIMEOUT:g} s') from None
-        if self._child.returncode:
-            self._fail()
-
-    def terminate(self) -> None:
-        """Ask it to end by SIGTERM; it must do so with code 0."""
-        self._child.terminate()
-        self.finish()
-
-    def kill(self) -> None:
-        if self._child.poll() is None:
-            self._child.kill()
-            self._child.wait()
-        for pipe in (self._child.stdin, self._child.stdout):
-            pipe.close()
-
-    def cpu_seconds(self) -> float:
-        """User and system time of the process so far (Linux)."""
-        try:
-            text = Path(f'/proc/{self._child.pid}/stat').read_text()
-        except OSError:
-            return float('nan')
-        user, system = text.rpartition(')')[2].split()[11:13]
-        return (int(user) + int(system)) / os.sysconf('SC_CLK_TCK')
-
-
-@contextmanager
-def _process(name: str, command: list, environment: dict[str, str], work: Path) -> Iterator[_Process]:
-    process = _Process(name, command, environment, work)
-    try:
-        yield process
-    finally:
-        process.kill()
-
-
-@contextmanager
-def work_folder() -> Iterator[Path]:
-    """A folder for the files of one run."""
-    with tempfile.TemporaryDirectory(prefix='pypose-ros-') as folder:
-        yield Path(folder)

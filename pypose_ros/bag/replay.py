@@ -73,7 +73,9 @@ def run(path: Path, options, config: Path | None, overrides: list[str], out: Pat
         evaluation = evaluate(source, estimate, mode=mode)
         write_results(folder, source, estimate, evaluation, effective)
     else:
-        from .live import replay_live, work_folder
+        from pypose_ros.children import work_folder
+
+        from .live import replay_live
         with work_folder() as work:
             print('starting the node, a player and a recorder', file=sys.stderr, flush=True)
             span = float(np.ptp(source.arrivals_ns)) * 1e-9

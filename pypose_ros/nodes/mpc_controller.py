@@ -45,6 +45,7 @@ class MpcController(LifecycleNode):
     def configure(self) -> None:
         ends, params = self.endpoints, self.params
         self.tracker = PathTracker(tracker_config(params))
+        self.tracker.warm_up()
         self.outputs = Outputs(ends, params)
         self.enabled, self._path_frame, self._hold = True, params.odom_frame, ''
         self._last: Command | None = None

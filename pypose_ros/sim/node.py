@@ -23,6 +23,7 @@ IMU_FRAME, LIDAR_FRAME, BASE_FRAME = 'imu_link', 'laser', 'base_link'
 MAP_FRAME, ODOM_FRAME, WHEEL_FRAME = 'map', 'odom', 'wheel_odom'
 COSTMAP_EVERY = 2       # scans
 TRUTH_EVERY = 4         # IMU samples
+PLAN_PERIOD_NS, UNDRIVEN_NS = 1_000_000_000, 2_000_000_000
 
 
 def planar(pose: np.ndarray) -> np.ndarray:
@@ -35,7 +36,7 @@ class SimulatorNode(Node):
 
     Args:
         simulator: the robot.
-        course: its plan is published once, where `plan_wanted`.
+        course: its plan is published where `plan_wanted`.
         stamped: cmd_vel is a TwistStamped.
         driver: gives the command [v, w] where the robot shall drive itself; None: cmd_vel does.
     """
@@ -48,7 +49,8 @@ class SimulatorNode(Node):
         self._costmap = LocalCostmap()
         self._estimate: np.ndarray | None = None
         self.plan_wanted = False
-        """Publish the plan as soon as somebody listens."""
+        """Offer the plan, once a second, while nobody drives: first when the robot has had an estimate for a while."""
+        self._plan_due_ns: int | None = None
         self._scans = self._samples = 0
         send, hear = self.create_publisher, self.create_subscription
         self._clock = send(Clock, '/clock', qos.STANDARD)
@@ -90,15 +92,22 @@ class SimulatorNode(Node):
 
     def publish_plan(self) -> None:
         """The course's way, in the map's frame."""
-        self.plan_wanted = False
         poses = np.stack([planar(pose) for pose in self.course.path])
         stamps = np.full(len(poses), self.simulator.stamp_ns)
         self._plan.publish(cdr_arrays.path(self.simulator.stamp_ns, MAP_FRAME, stamps, poses))
 
+    def _offer_plan(self) -> None:
+        now = self.simulator.stamp_ns
+        if self._plan_due_ns is None or (self._command is not None and any(self._command)):
+            self._plan_due_ns = now + UNDRIVEN_NS
+        elif now >= self._plan_due_ns and self._plan.get_subscription_count():
+            self._plan_due_ns = now + PLAN_PERIOD_NS
+            self.publish_plan()
+
     def advance(self, dt: float) -> Measurements:
         """One step, and what the sensors make of it."""
-        if self.plan_wanted and self._plan.get_subscription_count():
-            self.publish_plan()
+        if self.plan_wanted and self._estimate is not None:
+            self._offer_plan()
         command, self._command = self._command, None
         if self._driver is not None:
             command = self._driver(self.simulator)

@@ -1,0 +1,134 @@
+"""Processes of a run: started in a ROS domain of their own, watched, and ended."""
+import os
+import random
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pypose_ros.bag.errors import RunError
+
+START_TIMEOUT = 60.0    # s; a loaded machine imports torch in ten
+STOP_TIMEOUT = 30.0
+_PROFILE = Path(__file__).parent / 'bag' / 'templates' / 'fastdds_loopback.xml'
+
+
+def private_environment(work: Path) -> dict[str, str]:
+    """This process's environment with a domain of the run's own, on loopback."""
+    environment = dict(os.environ)
+    environment.setdefault('AMENT_PREFIX_PATH', sys.prefix)
+    # Chosen outside numpy's and the flight's generators: it must differ from run to run.
+    environment['ROS_DOMAIN_ID'] = str(random.SystemRandom().randint(1, 101))
+    environment['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+    for name in ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'):    # Jazzy, Kilted
+        environment[name] = str(_PROFILE)
+    environment['ROS_LOG_DIR'] = str(work / 'log')
+    environment['PYTHONUNBUFFERED'] = '1'
+    return environment
+
+
+class Child:
+    """A child whose stdout is read line by line and whose stderr is kept for its last words."""
+
+    def __init__(self, name: str, command: list, environment: dict[str, str], work: Path):
+        self.name = name
+        self._errors = work / f'{name}.log'
+        with self._errors.open('wb') as errors:
+            self._child = subprocess.Popen(
+                [str(part) for part in command], env=environment, stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True)
+
+    def check(self) -> None:
+        """RunError if it has died."""
+        if self._child.poll() is not None:
+            self._fail()
+
+    def _fail(self) -> None:
+        words = [line for line in self._errors.read_text(errors='replace').splitlines() if line.strip()]
+        raise RunError(f'the {self.name} ended with code {self._child.returncode}'
+                       + (f': {words[-1][:300]}' if words else ''))
+
+    def complaints(self) -> list[str]:
+        """The warnings and errors of its log so far, without their times."""
+        lines = self._errors.read_text(errors='replace').splitlines()
+        found = (re.match(r'\[(WARN|ERROR|FATAL)\] \[[\d.]+\] \[[^]]*\]: (.*)', line) for line in lines)
+        return [f'{match[1].lower()}: {match[2]}' for match in found if match]
+
+    def wait_for_line(self, wanted: str, others: list['Child']) -> None:
+        """Wait until it says so; RunError if any of the others dies meanwhile, or after START_TIMEOUT."""
+        heard = threading.Event()
+
+        def listen() -> None:
+            for line in self._child.stdout:
+                if line.strip() == wanted:
+                    break
+            heard.set()
+
+        threading.Thread(target=listen, daemon=True).start()
+        deadline = time.monotonic() + START_TIMEOUT
+        while not heard.wait(0.1):
+            for process in others:
+                process.check()
+            if time.monotonic() > deadline:
+                raise RunError(f'the {self.name} was not ready after {START_TIMEOUT:g} s')
+        self.check()
+
+    def lines(self) -> Iterator[str]:
+        """What it says from here to its end."""
+        yield from (line.strip() for line in self._child.stdout)
+
+    def tell(self) -> None:
+        """Let it go on."""
+        self._child.stdin.write('\n')
+        self._child.stdin.flush()
+
+    def finish(self) -> None:
+        """Wait for its end; RunError unless it ended well."""
+        try:
+            self._child.wait(STOP_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            raise RunError(f'the {self.name} did not end within {STOP_TIMEOUT:g} s') from None
+        if self._child.returncode:
+            self._fail()
+
+    def terminate(self) -> None:
+        """Ask it to end by SIGTERM; it must do so with code 0."""
+        self._child.terminate()
+        self.finish()
+
+    def kill(self) -> None:
+        if self._child.poll() is None:
+            self._child.kill()
+            self._child.wait()
+        for pipe in (self._child.stdin, self._child.stdout):
+            pipe.close()
+
+    def cpu_seconds(self) -> float:
+        """User and system time of the process so far (Linux)."""
+        try:
+            text = Path(f'/proc/{self._child.pid}/stat').read_text()
+        except OSError:
+            return float('nan')
+        user, system = text.rpartition(')')[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf('SC_CLK_TCK')
+
+
+@contextmanager
+def process(name: str, command: list, environment: dict[str, str], work: Path) -> Iterator[Child]:
+    child = Child(name, command, environment, work)
+    try:
+        yield child
+    finally:
+        child.kill()
+
+
+@contextmanager
+def work_folder() -> Iterator[Path]:
+    """A folder for the files of one run."""
+    with tempfile.TemporaryDirectory(prefix='pypose-ros-') as folder:
+        yield Path(folder)

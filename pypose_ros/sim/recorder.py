@@ -1,0 +1,130 @@
+"""The simulated robot's process: the robot, and what it keeps of the nodes' messages."""
+import time
+from collections.abc import Callable
+
+import numpy as np
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import Twist
+from nav_msgs.msg import Odometry
+from numpy.typing import NDArray
+from rclpy.executors import SingleThreadedExecutor
+
+from pypose_ros import cdr, convert, qos
+from pypose_ros.bag.errors import RunError
+from pypose_ros.frames import planar
+from pypose_ros.msg import LoopClosureEvent, SolveStats
+from pypose_ros.sim.course import Course
+from pypose_ros.sim.node import SimulatorNode, drive
+from pypose_ros.sim.simulator import Simulator
+
+START_TIMEOUT = 90.0    # s
+REACHED = 'the goal is reached'
+
+
+class Recorder:
+    """Runs a SimulatorNode and remembers.
+
+    Args:
+        simulator, course: see there.
+        context: of rclpy.
+    """
+
+    def __init__(self, simulator: Simulator, course: Course, context: rclpy.Context):
+        self.node = SimulatorNode(simulator, course, context=context)
+        self._simulator, self._course, self._begin_ns = simulator, course, simulator.stamp_ns
+        self._executor = SingleThreadedExecutor(context=context)
+        self._executor.add_node(self.node)
+        self._truth, self._estimate, self._odometry, self._commands, self._cycles = ([] for _ in range(5))
+        self.diagnostics: dict[str, dict[str, str]] = {}
+        self.reached, self.clearance, self.loops = False, np.inf, 0
+        hear, read = self.node.create_subscription, cdr.Reader(Odometry)
+        hear(Twist, 'cmd_vel', self._on_command, qos.SENSOR(100))
+        hear(SolveStats, 'mpc_controller/solve_stats', self._on_cycle, qos.SENSOR(100))
+        hear(LoopClosureEvent, 'pose_graph/loop_closure_event', self._on_loop, qos.EVENTS)
+        hear(DiagnosticArray, '/diagnostics', self._on_diagnostics, qos.SENSOR(20))
+        for topic, kept in (('odometry/imu', self._odometry), ('odometry/corrected', self._estimate)):
+            hear(Odometry, topic, lambda data, kept=kept: self._on_odometry(read(data), kept), qos.SENSOR(200),
+                 raw=True)
+
+    def _seconds(self, stamp_ns: int) -> float:
+        return (stamp_ns - self._begin_ns) * 1e-9
+
+    def _on_command(self, twist: Twist) -> None:
+        self._commands.append((self._seconds(self._simulator.stamp_ns), time.monotonic(), twist.linear.x,
+                               twist.angular.z))
+
+    def _on_cycle(self, message: SolveStats) -> None:
+        self._cycles.append((self._seconds(convert.stamp_from_msg(message.header.stamp)), message.solve_time,
+                             message.iterations))
+
+    def _on_loop(self, event: LoopClosureEvent) -> None:
+        self.loops += event.accepted
+
+    def _on_odometry(self, message: cdr.Received, kept: list) -> None:
+        kept.append((self._seconds(message.stamp_ns), *planar(message.values[:7])))
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            facts = {pair.key: pair.value for pair in status.values}
+            self.diagnostics[status.name] = {'message': status.message, **facts}
+            if status.name.endswith('mpc_controller') and facts.get('tracking') == REACHED:
+                self.reached = True
+
+    def wait_for_nodes(self, check: Callable[[], None]) -> None:
+        """Until all nodes hear the robot. `check` raises where their process has died."""
+        topics = ('imu/data_raw', 'odometry', 'scan', 'plan', 'local_costmap/costmap')
+        deadline = time.monotonic() + START_TIMEOUT
+        # /tf_static is latched; the others must not begin before they are heard. We hear cmd_vel ourselves.
+        while not (all(self.node.count_subscribers(topic) for topic in topics)
+                   and self.node.count_publishers('cmd_vel')):
+            check()
+            if time.monotonic() > deadline:
+                raise RunError(f'the nodes were not there after {START_TIMEOUT:g} s')
+            self._executor.spin_once(timeout_sec=0.05)
+
+    def drive(self, rate: float, check: Callable[[], None], progress: Callable[[float], None], *, settle: float,
+              give_up: float) -> None:
+        """Until the goal is reached and `settle` s more, or nothing was commanded for `give_up` s.
+
+        Args:
+            rate: simulated seconds per second.
+            check: raises where the nodes' process has died.
+            progress: called with the metres driven since.
+        """
+        steps, end, driven, robot = 0, None, 0.0, self._simulator
+        heard = robot.stamp_ns
+
+        def until() -> bool:
+            nonlocal steps, end, driven, heard
+            steps += 1
+            if steps % 4 == 0:
+                self._truth.append((self._seconds(robot.stamp_ns), *robot.pose, robot.v, robot.w))
+                driven += abs(robot.v) * 4 / robot.config.imu.rate
+                self.clearance = min(self.clearance, robot.clearance)
+            if steps % 100 == 0:
+                check()
+                progress(driven)
+                driven = 0.0
+            if self._commands and any(self._commands[-1][2:]):
+                heard = self._begin_ns + self._commands[-1][0] * 1e9
+            if self.reached and end is None:
+                self.node.plan_wanted = False
+                end = robot.stamp_ns + settle * 1e9
+            return end is not None and robot.stamp_ns > end or robot.stamp_ns - heard > give_up * 1e9
+
+        drive(self.node, rate=rate, until=until, spin=self._spin)
+
+    def _spin(self, seconds: float) -> None:
+        """Take what there is, or wait for something."""
+        self._executor.spin_once(timeout_sec=seconds)
+
+    def arrays(self) -> tuple[NDArray, ...]:
+        """Truth, estimate, odometry, commands, cycles."""
+        widths = (6, 4, 4, 4, 3)
+        return tuple(np.array(rows, float).reshape(-1, width) for rows, width in zip(
+            (self._truth, self._estimate, self._odometry, self._commands, self._cycles), widths))
+
+    def close(self) -> None:
+        self._executor.shutdown()
+        self.node.destroy_node()
