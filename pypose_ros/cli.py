@@ -116,10 +116,13 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument('--ground-truth', metavar='TOPIC_OR_TUM', help='default: detected')
     command.set_defaults(run=_train)
 
-    command = commands.add_parser('demo', help='a synthetic flight (or a bag) through the running node')
-    command.add_argument('bag', nargs='?', help='a bag to play instead of the synthetic flight')
-    command.add_argument('--duration', type=float, default=40.0, metavar='S', help='of the flight (default '
-                                                                                   '40)')
+    command = commands.add_parser('demo', help='a simulated robot drives a patrol on its own estimate; or a bag (or a '
+                                               'synthetic flight) through the running node')
+    command.add_argument('bag', nargs='?', help='a bag to play through imu_preintegration instead')
+    command.add_argument('--laps', type=float, default=1.1, help='of the patrol, 61 m each (default 1.1)')
+    command.add_argument('--frequency', type=float, default=50.0, metavar='HZ', help='of the controller (default 50)')
+    command.add_argument('--flight', action='store_true', help='a synthetic flight through imu_preintegration instead')
+    command.add_argument('--duration', type=float, default=40.0, metavar='S', help='of the flight (default 40)')
     command.add_argument('--imu-rate', type=float, default=200.0, metavar='HZ', help='of the flight '
                                                                                      '(default 200)')
     command.add_argument('--rate', type=float, default=1.0, help='speed of playing (default 1)')
@@ -175,6 +178,13 @@ def _demo(options) -> int:
     from pypose_ros.bag.replay import demo
     from pypose_ros.bag.synthetic import FlightConfig
     _check_rate(options.rate)
+    if options.bag is None and not options.flight:
+        from pypose_ros.sim.closed_loop import ClosedLoopConfig
+        from pypose_ros.sim.command import demonstrate
+        if not (0.05 <= options.laps <= 100 and 10 <= options.frequency <= 200):
+            raise BagError('--laps must be 0.05 to 100 and --frequency 10 to 200 Hz')
+        return demonstrate(ClosedLoopConfig(seed=options.seed, laps=options.laps, frequency=options.frequency,
+                                            rate=options.rate), Path(options.out) if options.out else None)
     if not (3 <= options.duration <= 3600 and 10 <= options.imu_rate <= 10000):
         raise BagError('--duration must be 3 to 3600 s and --imu-rate 10 to 10000 Hz')
     flight = FlightConfig(duration=options.duration, imu_rate=options.imu_rate, seed=options.seed)

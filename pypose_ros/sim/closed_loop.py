@@ -104,8 +104,6 @@ def run_closed_loop(config: ClosedLoopConfig, work: Path, *,
                     progress: Callable[[float], None] = lambda metres: None) -> Drive:
     """Drive once.
 
-    Sets this process's environment for a ROS domain of the run's own, and initializes rclpy in it.
-
     Args:
         work: folder for files in between.
         progress: called with the metres driven since the last call.
@@ -113,8 +111,16 @@ def run_closed_loop(config: ClosedLoopConfig, work: Path, *,
     Raises:
         RunError: the process of the nodes died or did not come up.
     """
-    environment = private_environment(work)
-    os.environ.update(environment)
+    environment, before = private_environment(work), dict(os.environ)
+    os.environ.update(environment)      # our own participant's too
+    try:
+        return _run(config, work, environment, progress)
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _run(config: ClosedLoopConfig, work: Path, environment: dict[str, str], progress: Callable[[float], None]) -> Drive:
     import rclpy
 
     from pypose_ros.sim.recorder import Recorder
@@ -134,7 +140,8 @@ def run_closed_loop(config: ClosedLoopConfig, work: Path, *,
                 recorder.node.plan_wanted = True
                 recorder.wait_for_nodes(nodes.check)
                 account, cpu, began = CpuAccount(), nodes.cpu_seconds(), time.monotonic()
-                recorder.drive(config.rate, nodes.check, progress, settle=SETTLE, give_up=GIVE_UP)
+                recorder.drive(config.rate, nodes.check, progress, settle=SETTLE, give_up=GIVE_UP,
+                               limit=20.0 + 3.0 * ReferencePath(course.path).length)
                 wall, cpu, withheld = time.monotonic() - began, nodes.cpu_seconds() - cpu, account.withheld()
                 complaints = nodes.complaints()
                 nodes.terminate()

@@ -1,6 +1,10 @@
-"""`pypose-ros sim`: the simulated robot until Ctrl-C, or for some seconds."""
+"""`pypose-ros sim`: the simulated robot until Ctrl-C, or for some seconds; `pypose-ros demo`: the loop closed."""
+from __future__ import annotations
+
 import sys
 import time
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -9,6 +13,9 @@ from pypose_core.control import PurePursuit
 from pypose_ros.sim.config import SimulatorConfig, WheelErrors, miscalibrated
 from pypose_ros.sim.course import Course, office_patrol
 from pypose_ros.sim.simulator import Simulator
+
+if TYPE_CHECKING:
+    from pypose_ros.sim.closed_loop import ClosedLoopConfig
 
 
 class SelfDriver:
@@ -54,9 +61,9 @@ def simulate(options) -> int:
     import signal
 
     import rclpy
-    from rclpy.executors import SingleThreadedExecutor
     from rclpy.signals import SignalHandlerOptions
 
+    from pypose_ros.run import Spinner
     from pypose_ros.sim.node import SimulatorNode
     from pypose_ros.sim.node import drive as drive_node
     ended = False
@@ -73,20 +80,40 @@ def simulate(options) -> int:
         signal.signal(number, end)
     node = SimulatorNode(simulator, course, stamped=options.stamped,
                          driver=SelfDriver(course.path) if options.drive else None)
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
+    spinner = Spinner(node, 'events')
+    spinner.start()
     node.plan_wanted = options.plan
     begin_ns = simulator.stamp_ns
     print('ready', flush=True)
     try:
-        drive_node(node, rate=options.rate, spin=lambda seconds: executor.spin_once(timeout_sec=seconds),
-                   until=lambda: ended or (options.duration > 0
-                                           and simulator.stamp_ns - begin_ns >= options.duration * 1e9))
+        drive_node(node, rate=options.rate, until=lambda: ended or (
+            options.duration > 0 and simulator.stamp_ns - begin_ns >= options.duration * 1e9))
         time.sleep(0.1)     # what is still on its way
     finally:
-        executor.shutdown()
+        spinner.stop()
         node.destroy_node()
         rclpy.try_shutdown()
     seconds = (simulator.stamp_ns - begin_ns) * 1e-9
     print(f'{seconds:.1f} s simulated, {simulator.collisions} collisions', file=sys.stderr)
     return 0
+
+
+def demonstrate(config: ClosedLoopConfig, out: Path | None) -> int:
+    """The closed loop once, and its report; the exit code tells whether the goal was reached without a collision."""
+    from pypose_ros.bag.replay import progress
+    from pypose_ros.bag.results import check_folder
+    from pypose_ros.children import work_folder
+    from pypose_ros.sim.closed_loop import run_closed_loop
+    from pypose_ros.sim.report import table, write_report
+    folder = out or Path('results') / f'closed_loop-seed{config.seed}'
+    check_folder(folder)
+    length = config.length or len(world('offices', 0, laps=config.laps, boxes=0).path) * 0.1
+    print('starting the nodes and the simulated robot', file=sys.stderr, flush=True)
+    with work_folder() as work, progress(length, 'driving', ' m') as advance:
+        drive = run_closed_loop(config, work, progress=advance)
+    rows = table(write_report(folder, drive))
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        print(f'{name:{width}}  {value}')
+    print(f'wrote {folder}/report.html', file=sys.stderr)
+    return 0 if drive.reached and not drive.collisions else 1

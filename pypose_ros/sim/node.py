@@ -159,21 +159,18 @@ class SimulatorNode(Node):
                     resolution=self._costmap.resolution, width=cells.shape[1], height=cells.shape[0], origin=origin)))
 
 
-def drive(node: SimulatorNode, *, rate: float, until: Callable[[], bool], spin: Callable[[float], None]) -> None:
-    """Let simulated time pass `rate` times as fast as the wall's, until told to stop.
+def drive(node: SimulatorNode, *, rate: float, until: Callable[[], bool]) -> None:
+    """Let simulated time pass `rate` times as fast as the wall's, until told to stop; messages are taken in by an
+    executor in another thread.
 
     Args:
         until: asked after each step.
-        spin: takes messages for up to so many seconds.
     """
     dt = 1 / node.simulator.config.imu.rate
     begin, steps = time.monotonic(), 0
     while not until():
         left = begin + steps * dt / rate - time.monotonic()
-        if left > 0:
-            spin(left)
-            continue
-        spin(0.0)
+        time.sleep(max(left, 0.0))      # at least the executor gets its turn
         node.advance(dt)
         steps += 1
         if left < -0.5:     # the machine could not keep up: time passes slower, nothing is skipped

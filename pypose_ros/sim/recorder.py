@@ -8,12 +8,12 @@ from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Twist
 from nav_msgs.msg import Odometry
 from numpy.typing import NDArray
-from rclpy.executors import SingleThreadedExecutor
 
 from pypose_ros import cdr, convert, qos
 from pypose_ros.bag.errors import RunError
 from pypose_ros.frames import planar
 from pypose_ros.msg import LoopClosureEvent, SolveStats
+from pypose_ros.run import Spinner
 from pypose_ros.sim.course import Course
 from pypose_ros.sim.node import SimulatorNode, drive
 from pypose_ros.sim.simulator import Simulator
@@ -33,8 +33,7 @@ class Recorder:
     def __init__(self, simulator: Simulator, course: Course, context: rclpy.Context):
         self.node = SimulatorNode(simulator, course, context=context)
         self._simulator, self._course, self._begin_ns = simulator, course, simulator.stamp_ns
-        self._executor = SingleThreadedExecutor(context=context)
-        self._executor.add_node(self.node)
+        self._spinner = Spinner(self.node, 'events')
         self._truth, self._estimate, self._odometry, self._commands, self._cycles = ([] for _ in range(5))
         self.diagnostics: dict[str, dict[str, str]] = {}
         self.reached, self.clearance, self.loops = False, np.inf, 0
@@ -46,6 +45,7 @@ class Recorder:
         for topic, kept in (('odometry/imu', self._odometry), ('odometry/corrected', self._estimate)):
             hear(Odometry, topic, lambda data, kept=kept: self._on_odometry(read(data), kept), qos.SENSOR(200),
                  raw=True)
+        self._spinner.start()
 
     def _seconds(self, stamp_ns: int) -> float:
         return (stamp_ns - self._begin_ns) * 1e-9
@@ -81,11 +81,11 @@ class Recorder:
             check()
             if time.monotonic() > deadline:
                 raise RunError(f'the nodes were not there after {START_TIMEOUT:g} s')
-            self._executor.spin_once(timeout_sec=0.05)
+            time.sleep(0.05)
 
     def drive(self, rate: float, check: Callable[[], None], progress: Callable[[float], None], *, settle: float,
-              give_up: float) -> None:
-        """Until the goal is reached and `settle` s more, or nothing was commanded for `give_up` s.
+              give_up: float, limit: float) -> None:
+        """Until the goal is reached and `settle` s more, or nothing was commanded for `give_up` s, or for `limit` s.
 
         Args:
             rate: simulated seconds per second.
@@ -111,13 +111,10 @@ class Recorder:
             if self.reached and end is None:
                 self.node.plan_wanted = False
                 end = robot.stamp_ns + settle * 1e9
-            return end is not None and robot.stamp_ns > end or robot.stamp_ns - heard > give_up * 1e9
+            return (robot.stamp_ns > (self._begin_ns + limit * 1e9 if end is None else end)
+                    or robot.stamp_ns - heard > give_up * 1e9)
 
-        drive(self.node, rate=rate, until=until, spin=self._spin)
-
-    def _spin(self, seconds: float) -> None:
-        """Take what there is, or wait for something."""
-        self._executor.spin_once(timeout_sec=seconds)
+        drive(self.node, rate=rate, until=until)
 
     def arrays(self) -> tuple[NDArray, ...]:
         """Truth, estimate, odometry, commands, cycles."""
@@ -126,5 +123,5 @@ class Recorder:
             (self._truth, self._estimate, self._odometry, self._commands, self._cycles), widths))
 
     def close(self) -> None:
-        self._executor.shutdown()
+        self._spinner.stop()
         self.node.destroy_node()
