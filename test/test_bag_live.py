@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pypose_ros import children
 from pypose_ros.bag import BagReader, live
 from pypose_ros.bag.config import load_parameters
 from pypose_ros.bag.live_timing import CpuAccount, LiveTiming
@@ -85,7 +86,7 @@ def test_a_node_that_dies_is_reported_and_leaves_nothing(flight, tmp_path, capsy
 @pytest.mark.usefixtures('leaves_no_process')
 def test_a_node_that_says_nothing_is_given_up(flight, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(live, '_NODE', 'import time; time.sleep(100)')
-    monkeypatch.setattr(live, 'START_TIMEOUT', 2.0)
+    monkeypatch.setattr(children, 'START_TIMEOUT', 2.0)
     assert main(['replay', str(flight), '--live', '--config', CONFIG, '--out', str(tmp_path / 'out')]) == 1
     assert 'not ready after 2 s' in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
