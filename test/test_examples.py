@@ -21,6 +21,8 @@ BOUNDS = {
     '11_planning': (0, 0.5),                    # cm
     '12_bag_replay': (0, 30),                   # mm: corrections are off by 35
     '13_own_factor': (0, 20),                   # mm, of differences off by 10
+    '15_learned_edge_weights': (0, 0.4),        # m: 2.1 believing every closure, 0.16 knowing which are right
+    '16_learned_imu_covariance': (7.5, 12),     # χ² of 9; 328 with the stated noise
     '14_own_node': (0, 8),                      # cm: what is sent is off by 16
 }
 

@@ -54,7 +54,7 @@ def test_the_memory_of_a_stream_is_its_receptive_field():
     assert np.array_equal(first.run(x.numpy())[0][-1], second.run(other.numpy())[0][-1])
     held = sum(ring.size for ring in first._rings)
     first.run(x.numpy())
-    assert sum(ring.size for ring in first._rings) == held == 8 * (corrector.receptive_field - 1)
+    assert sum(ring.size for ring in first._rings) == held == 8 * (1 + 2 + 4)
 
 
 def test_later_samples_change_nothing_before_them():

@@ -55,10 +55,10 @@ class ImuCorrector(nn.Module):
 
         gyro  = (I + E_w) (w - b_w) + limit tanh(h),        density = density_0 exp(log(range) tanh(h'))
 
-    and so for the accelerometer. b (bias), E (scales and axes), density_0 are parameters; h is the output of
-    dilated causal convolutions over the last `receptive_field` samples. At first h = 0 and E = 0: an untrained
-    corrector takes the given bias off and states the given noise. What h may do is bounded, so a network that meets
-    what it was not trained on stays near its calibration.
+    and so for the accelerometer. b (bias), E (scales and axes), density_0 are parameters; h is the output of dilated
+    causal convolutions over the last `receptive_field` samples and their differences, which show vibration. At first
+    h = 0 and E = 0: an untrained corrector takes the given bias off and states the given noise. What h may do is
+    bounded, so a network that meets what it was not trained on stays near its calibration.
 
     Args:
         rate: Hz of the samples that it is made for.
@@ -85,6 +85,7 @@ class ImuCorrector(nn.Module):
         self.rate, self.dilations = float(rate), tuple(dilations)
         self.register_buffer('center', torch.tensor([0., 0, 0, 0, 0, 9.8]))
         self.register_buffer('spread', torch.tensor([0.5, 0.5, 0.5, 3, 3, 3]))
+        self.register_buffer('jitter', torch.tensor([0.05, 0.05, 0.05, 0.5, 0.5, 0.5]))
         self.register_buffer('limit', torch.tensor(limit).repeat_interleave(3))
         self.log_range = math.log(density_range)
         self.bias = nn.Parameter(torch.zeros(6))
@@ -92,7 +93,7 @@ class ImuCorrector(nn.Module):
         self.log_density = nn.Parameter(torch.tensor([1.7e-4, 2e-3]).log().repeat_interleave(3))
         self.log_walk = nn.Parameter(torch.tensor([2e-5, 3e-3]).log().repeat_interleave(3))
         self.log_bias_sigma = nn.Parameter(torch.tensor([1e-4, 1e-2]).log().repeat_interleave(3))
-        self.embed = nn.Linear(6, channels)
+        self.embed = nn.Linear(12, channels)
         self.layers = nn.ModuleList(nn.Conv1d(channels, channels, 2, dilation=d) for d in dilations)
         self.head = nn.Linear(channels, 12)
         nn.init.zeros_(self.head.weight)
@@ -101,7 +102,7 @@ class ImuCorrector(nn.Module):
     @property
     def receptive_field(self) -> int:
         """Samples that one output depends on."""
-        return 1 + sum(self.dilations)
+        return 2 + sum(self.dilations)
 
     @torch.no_grad()
     def calibrate(self, bias: Tensor, noise: ImuNoise, *, bias_sigma: tuple[float, float] | None = None) -> None:
@@ -118,21 +119,24 @@ class ImuCorrector(nn.Module):
             self.log_bias_sigma.copy_(torch.tensor(bias_sigma).log().repeat_interleave(3))
 
     @torch.no_grad()
-    def train_statistics(self, center: Tensor, spread: Tensor) -> None:
-        """Centre and scale the network's inputs by the mean and spread (6,) of what it is trained on."""
-        self.center.copy_(center)
-        self.spread.copy_(spread.clamp_min(1e-6))
+    def scale_inputs(self, samples: Tensor) -> None:
+        """Centre and scale the network's inputs by mean and spread of raw samples (..., T, 6) and of their differences:
+        those that it is going to be trained on."""
+        self.center.copy_(samples.flatten(0, -2).mean(0))
+        self.spread.copy_(samples.flatten(0, -2).std(0).clamp_min(1e-6))
+        self.jitter.copy_(samples.diff(dim=-2).flatten(0, -2).std(0).clamp_min(1e-6))
 
     def features(self, samples: Tensor) -> Tensor:
         """(B, T, 12) between -1 and 1: the first six times `limit` are added to the samples."""
-        x = ((samples - self.center) / self.spread).to(self.embed.weight.dtype)
-        y = self.embed(x).tanh().mT
+        steps = nn.functional.pad(samples.diff(dim=-2), (0, 0, 1, 0))
+        x = torch.cat([(samples - self.center) / self.spread, steps / self.jitter], -1)
+        y = self.embed(x.to(self.embed.weight.dtype)).tanh().mT
         for layer, d in zip(self.layers, self.dilations):
             y = y + layer(nn.functional.pad(y, (d, 0))).tanh()
         return self.head(y.mT).tanh()
 
     def forward(self, samples: Tensor) -> CorrectedImu:
-        """Correct windows of raw samples; before a window all is zero.
+        """Correct windows of raw samples; before a window the network's memory is empty.
 
         Args:
             samples: (B, T, 6) or (T, 6) raw angular rate rad/s and specific force m/s², oldest first.

@@ -23,8 +23,8 @@ class ImuStream:
 
         self.rate, self.receptive_field = corrector.rate, corrector.receptive_field
         # Centring and scaling go into the first layer.
-        weight, spread = array(corrector.embed.weight), array(corrector.spread)
-        self._first = weight / spread
+        weight = array(corrector.embed.weight)
+        self._first, self._step = weight[:, :6] / array(corrector.spread), weight[:, 6:] / array(corrector.jitter)
         self._first_bias = array(corrector.embed.bias) - self._first @ array(corrector.center)
         # A convolution's taps are (out, in, 2), the older one first; side by side they take [old, new].
         self._taps = [array(layer.weight).transpose(0, 2, 1).reshape(len(self._first), -1).copy()
@@ -42,6 +42,7 @@ class ImuStream:
         width = len(self._first)
         self._rings = [np.zeros((d, width)) for d in corrector.dilations]
         self._pair = np.zeros(2 * width)
+        self._last = np.zeros(6)
         self.density = np.zeros(6)
         """(6,) of the newest sample, as in CorrectedImu; overwritten by each step."""
         self.count = 0
@@ -62,7 +63,11 @@ class ImuStream:
             sample: (6,) raw angular rate rad/s and specific force m/s².
         """
         width, pair = len(self._first), self._pair
-        y = np.tanh(self._first @ sample + self._first_bias)
+        y = self._first @ sample + self._first_bias
+        if self.count:
+            y += self._step @ (sample - self._last)
+        self._last[:] = sample
+        y = np.tanh(y)
         for ring, taps, offset in zip(self._rings, self._taps, self._offsets):
             old = ring[self.count % len(ring)]
             pair[:width], pair[width:] = old, y

@@ -123,16 +123,16 @@ def train_imu_corrector(recordings: Sequence[Recording], config: ImuTrainingConf
     config = config or ImuTrainingConfig()
     torch.manual_seed(config.training.seed)
     rate = 1e9 / float(np.median(np.diff(recordings[-1].stamps_ns)))
-    corrector = ImuCorrector(rate=round(rate, 3), channels=config.channels, dilations=config.dilations,
+    corrector = ImuCorrector(rate=float(f'{rate:.4g}'), channels=config.channels, dilations=config.dilations,
                              limit=config.limit)
     biases = {one.name: _calibrate(one, config) for one in recordings}
     reference = biases[recordings[-1].name]
     corrector.calibrate(reference, config.noise, bias_sigma=(1e-4, 1e-2))
-    corrector.train_statistics(*_statistics(recordings, biases, reference))
     parts = {purpose: [_windows(recordings, biases, reference, purpose, seconds, config, corrector.receptive_field - 1)
                        for seconds in config.windows] for purpose in ('train', 'validation', 'held_out')}
     level = config.level
     given = {purpose: [one for one in sets if one is not None] for purpose, sets in parts.items()}
+    corrector.scale_inputs(given['train'][0].samples)
     history: list[Progress] = []
     noise = [corrector.log_density, corrector.log_walk, corrector.log_bias_sigma]
     kept = [corrector.bias] if config.scales else [corrector.bias, corrector.mixing]    # calibrated, see above
@@ -169,6 +169,14 @@ class _Loss:
         return loss
 
 
+def held_out_windows(recordings: Sequence[Recording], corrector: ImuCorrector, config: ImuTrainingConfig,
+                     seconds: float) -> ImuWindows:
+    """What the scores are of: windows of a length from the held-out parts, with the corrector's biases."""
+    biases = {one.name: _calibrate(one, config) for one in recordings}
+    return _windows(recordings, biases, corrector.bias.detach().double(), 'held_out', seconds, config,
+                    corrector.receptive_field - 1)
+
+
 def _calibrate(recording: Recording, config: ImuTrainingConfig) -> Tensor:
     spans = [span for span in (recording.train, recording.validation) if span is not None]
     if not spans:
@@ -189,17 +197,3 @@ def _windows(recordings: Sequence[Recording], biases: dict[str, Tensor], referen
             parts.append(cut_windows(one.stamps_ns, one.imu - (biases[one.name] - reference).numpy(), one.states,
                                      seconds=seconds, every=config.every, context=context, span=span))
     return ImuWindows.joined(parts) if parts else None
-
-
-def _statistics(recordings: Sequence[Recording], biases: dict[str, Tensor],
-                reference: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and spread of what is learned from."""
-    parts = []
-    for one in recordings:
-        if one.train is not None:
-            seconds = (one.stamps_ns - one.states.stamps_ns[0]) * 1e-9
-            inside = (seconds >= one.train[0]) & (seconds <= one.train[1])
-            parts.append(torch.from_numpy(one.imu[inside]) - biases[one.name] + reference)
-    samples = torch.cat(parts)
-    return samples.mean(0), samples.std(0)
-

@@ -4,7 +4,6 @@ from dataclasses import dataclass, fields
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.signal import savgol_filter
 from torch import Tensor
 
 from pypose_core.metric import Trajectory
@@ -63,8 +62,10 @@ def cut_windows(stamps_ns: NDArray[np.int64], imu: NDArray[np.float64], states: 
     first = np.searchsorted(stamps_ns, begin) + context
     rate = 1e9 / np.median(np.diff(stamps_ns))
     intervals, step = round(seconds * rate), max(1, round(every * rate))
-    starts = [k for k in range(int(first), len(stamps_ns) - intervals, step)
-              if stamps_ns[k + intervals] <= finish
+    # At the first sample from a known state on: between sparse ones truth is interpolated, which costs accuracy.
+    known = states.stamps_ns[np.searchsorted(states.stamps_ns, stamps_ns[first:]).clip(max=len(states.stamps_ns) - 1)]
+    candidates = np.searchsorted(stamps_ns, known[::step])
+    starts = [k for k in candidates.tolist() if k + intervals < len(stamps_ns) and stamps_ns[k + intervals] <= finish
               and np.diff(stamps_ns[k - context:k + intervals + 1]).max() <= max_gap * 1e9]
     starts = np.array(starts, dtype=np.int64)
     if not len(starts):
@@ -88,6 +89,7 @@ class KnownStates:
     @staticmethod
     def from_poses(trajectory: Trajectory, *, window: float = 0.15) -> 'KnownStates':
         """Where velocities are not given: the slope of cubics fitted to `window` seconds of positions."""
+        from scipy.signal import savgol_filter  # half a second to import, for this alone
         poses, step = trajectory.poses, float(np.median(np.diff(trajectory.stamps_ns))) * 1e-9
         length = max(5, 2 * round(window / step / 2) + 1)
         if len(poses) < length:

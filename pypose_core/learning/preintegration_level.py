@@ -5,7 +5,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pypose_core.inertial import ImuNoise
+from pypose_core.inertial import ImuNoise, Preintegrated, preintegrate
 from pypose_core.lie import so3
 from pypose_core.metric import nees
 
@@ -50,13 +50,17 @@ class PreintegrationLevel:
         corrected: CorrectedImu = front_end(windows.samples)
         first = windows.samples.shape[1] - windows.dt.shape[1] - 1
         found = corrected.part(slice(first, None)).preintegrate(windows.dt)
-        a, b, t = windows.start, windows.end, found.dt[:, None]
-        to_start = so3.inv(a[:, 3:7])
-        rotation = so3.log(so3.mul(so3.inv(found.delta_rotation), so3.mul(to_start, b[:, 3:7])))
-        velocity = so3.act(to_start, b[:, 7:10] - a[:, 7:10] - self.gravity * t) - found.delta_velocity
-        position = (so3.act(to_start, b[:, :3] - a[:, :3] - a[:, 7:10] * t - self.gravity * (t * t / 2))
-                    - found.delta_position)
-        return Motion(torch.cat([rotation, velocity, position], -1), found.covariance[:, :9, :9], corrected.change)
+        return Motion(motion_error(found, windows, self.gravity), found.covariance[:, :9, :9], corrected.change)
+
+
+def motion_error(found: Preintegrated, windows: ImuWindows, gravity: Tensor) -> Tensor:
+    """(N, 9) as `Motion.error`."""
+    a, b, t = windows.start, windows.end, found.dt[:, None]
+    to_start = so3.inv(a[:, 3:7])
+    rotation = so3.log(so3.mul(so3.inv(found.delta_rotation), so3.mul(to_start, b[:, 3:7])))
+    velocity = so3.act(to_start, b[:, 7:10] - a[:, 7:10] - gravity * t) - found.delta_velocity
+    position = so3.act(to_start, b[:, :3] - a[:, :3] - a[:, 7:10] * t - gravity * (t * t / 2)) - found.delta_position
+    return torch.cat([rotation, velocity, position], -1)
 
 
 def negative_log_likelihood(motion: Motion, windows: ImuWindows | None = None) -> Tensor:
@@ -81,19 +85,16 @@ def calibrated_bias(windows: ImuWindows, gravity: Tensor, *, iterations: int = 3
     """(6,) the constant biases that explain the windows' motions best: each of rotation, velocity and position counts
     in units of its spread. Gauss-Newton with the biases' Jacobians.
     """
-    level, bias = PreintegrationLevel(gravity), torch.zeros(6, dtype=torch.float64)
+    bias = torch.zeros(6, dtype=torch.float64)
+    samples = windows.samples[:, windows.samples.shape[1] - windows.dt.shape[1] - 1:]
+    gyro, accel = ((samples[:, 1:] + samples[:, :-1]) / 2).split((3, 3), -1)
     for _ in range(iterations):
-        def error(b: Tensor) -> Tensor:
-            fixed = fixed_corrector(b, ImuNoise(1e-3, 1e-2, 0.0, 0.0))
-            return level(fixed, windows).error
-
-        with torch.no_grad():
-            at = error(bias)
-            steps = torch.diag(torch.tensor([1e-4] * 3 + [1e-3] * 3, dtype=torch.float64))
-            J = torch.stack([(error(bias + d) - error(bias - d)) / (2 * d.sum()) for d in steps], -1)
-            scale = at.sub(at.mean(0)).unflatten(1, (3, 3)).square().mean((0, 2)).sqrt().repeat_interleave(3)
-            A, b = (J / scale[:, None]).reshape(-1, 6), (at / scale).reshape(-1)
-            bias = bias - torch.linalg.lstsq(A, b[:, None]).solution[:, 0]
+        found = preintegrate(windows.dt, gyro, accel, bias=bias)
+        error = motion_error(found, windows, gravity.to(torch.float64))
+        scale = error.sub(error.mean(0)).unflatten(1, (3, 3)).square().mean((0, 2)).sqrt().repeat_interleave(3)
+        # What an error of the bias adds to the motion is missing in the error.
+        J, r = (found.bias_jacobian / scale[:, None]).reshape(-1, 6), (error / scale).reshape(-1)
+        bias = bias + torch.linalg.lstsq(J, r[:, None]).solution[:, 0]
     return bias
 
 

@@ -92,17 +92,17 @@ class TrajectoryLevel:
 
     def _layer(self, window: KeyframeWindow, row: Tensor, information: Tensor) -> SolverLayer:
         """The graph of this pattern of keyframes; its analysis is made once."""
+        if not bool(window.used[0]):
+            raise ValueError('the first keyframe is held out: its pose is where the trajectory begins')
         if window.key not in self._layers:
             graph, K = FactorGraph(), len(window.states)
             graph.add_variables('state', NAV_STATE, window.states)
             index = torch.arange(K)
             imu = graph.add(Imu('state', torch.stack([index[:-1], index[1:]], 1), row, self.gravity,
                                 information=information.detach()))
-            pose = graph.add(Prior('state', index[window.used], window.states[window.used],
-                                   information=self.pose_information))
-            origin = torch.zeros(1, 16, dtype=torch.float64)
-            origin[:, 6] = 1
-            graph.add(Prior('state', [0], origin, information=self.bias_information))
+            known = self.pose_information.repeat(int(window.used.sum()), 1, 1)
+            known[0] += self.bias_information
+            pose = graph.add(Prior('state', index[window.used], window.states[window.used], information=known))
             self._layers[window.key] = SolverLayer(
                 graph, [(imu, 'preintegrated'), (imu, 'information'), (pose, 'measured')], gradient=self.gradient,
                 steps=self.steps, solver=self.solver)

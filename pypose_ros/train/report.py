@@ -26,29 +26,33 @@ def curves(history: Sequence[Progress], scores: Sequence[Score], *, title: str) 
             left.annotate('noise constants | network', (second + 0.5, 1), xycoords=('data', 'axes fraction'),
                           xytext=(0, -9), textcoords='offset points', ha='center', fontsize=7, color='#475467')
         low = sorted(one.loss_train for one in history)
-        left.set(title='Loss (negative log-likelihood)', xlabel='epoch', xlim=(0.5, len(history) + 0.5))
+        left.set(title='Loss (negative log-likelihood)', xlabel='epoch', xlim=(0.5, len(history) + 0.5),
+                 xticks=range(1, len(history) + 1, max(1, len(history) // 10)))
         if len(low) > 3:        # the first epoch begins from the stated noise, far off
             left.set_ylim(top=low[-2] + 0.5 * (low[-2] - low[0]) + 1e-3)
         left.legend()
-        _bars(middle, scores, 'position_m', 'Position error, m (held out)')
+        _bars(middle, scores, 'position_m', 'Position error against the first one (held out)', relative=True)
         _bars(right, scores, 'nees', 'NEES (held out; 9 is right)')
         right.axhline(9, color=TRUTH, lw=0.8, ls='--')
+        right.set(yscale='log', ylim=(min([4.0, *(0.8 * one.nees for one in scores)]), None))
         return png(figure)
 
 
-def _bars(axes, scores: Sequence[Score], field: str, title: str) -> None:
+def _bars(axes, scores: Sequence[Score], field: str, title: str, *, relative: bool = False) -> None:
     names = list(dict.fromkeys(one.front_end for one in scores))
     lengths = sorted({one.seconds for one in scores})
     shades = ['#98a2b3', '#c4cad4', ESTIMATE] if len(names) > 2 else ['#98a2b3', ESTIMATE]
+    first: list[float] = []
     for k, name in enumerate(names):
         values = [next(getattr(one, field) for one in scores if (one.front_end, one.seconds) == (name, seconds))
                   for seconds in lengths]
+        first = first or values
+        if relative:
+            values = [value / one for value, one in zip(values, first)]
         axes.bar([i + (k - (len(names) - 1) / 2) * 0.26 for i in range(len(lengths))], values, 0.24,
                  color=shades[min(k, len(shades) - 1)] if k < len(names) - 1 else ESTIMATE, label=name)
     axes.set_xticks(range(len(lengths)), [f'{seconds:g} s' for seconds in lengths])
     axes.set(title=title)
-    if scores:
-        axes.set_yscale('log')
     axes.legend(fontsize=6.5, loc='upper left', bbox_to_anchor=(0, -0.1))
 
 

@@ -1,0 +1,158 @@
+"""Front-ends trained through the solvers: what learning gains on unseen data, and what a step of it costs.
+
+EuRoC: an IMU corrector trained here and now (config/train/euroc.yaml, its seed) on MH_01 and the first 75 s of V1_01,
+on the rest of V1_01. KITTI IMU+GPS: noise learned on the first half of the drive (examples/learn_imu_noise.py), on the
+second half, beside GTSAM with the stated noise. Times are CPU seconds of one thread. Where a record is about quality,
+"ours" and "peer" are the times it took, no ratio is asked for, and agreement means that what the note states holds.
+
+Needs the recordings: $PYPOSE_DATA, or shared/data beside the checkout.
+"""
+import os
+import runpy
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+
+import torch
+from harness import Record, main
+
+from pypose_core.inertial import ImuNoise
+from pypose_core.learning import (
+    BilevelTrainer,
+    ImuCorrector,
+    KeyframeWindow,
+    KnownStates,
+    Score,
+    TrajectoryLevel,
+    consistency,
+    fixed_corrector,
+    held_out_positions,
+    load_checkpoint,
+    train_imu_corrector,
+)
+from pypose_core.learning.imu_training import held_out_windows
+from pypose_ros.train.config import read_train_file
+from pypose_ros.train.recordings import read_recording
+
+ROOT = Path(__file__).parents[1]
+DATA = Path(os.environ.get('PYPOSE_DATA', ROOT.parent / 'shared' / 'data'))
+GRAVITY = torch.tensor([0.0, 0.0, -9.81], dtype=torch.float64)
+TUNED = ImuNoise(1e-3, 2e-2, 1e-5, 2e-3)        # of config/euroc.yaml
+STEP_S = 0.05       # asked for a step over 50 keyframes
+
+
+def cpu(call: Callable[[], object]) -> tuple[object, float]:
+    start = time.process_time()
+    return call(), time.process_time() - start
+
+
+def euroc(quick: bool) -> Iterator[Record]:
+    """Trained anew; `quick` takes the weights of the repository."""
+    file = read_train_file(ROOT / 'config' / 'train' / 'euroc.yaml', 'imu_corrector')
+    found = [read_recording(DATA / 'euroc' / name, file) for name in ('MH_01_easy', 'V1_01_easy')]
+    recordings, known = [one for one, _ in found], found[1][1]
+    if quick:
+        corrector, taken = load_checkpoint(ROOT / 'config' / 'weights' / 'imu_corrector_euroc.pt').front_end, 0.0
+    else:
+        trained, taken = cpu(lambda: train_imu_corrector(recordings, file.training))
+        corrector = trained.corrector
+    reference = corrector.bias.detach().double()
+    level = file.training.level
+    for seconds in file.training.windows:
+        windows = held_out_windows(recordings, corrector, file.training, seconds)
+        lines = {'biases calibrated on the training part, data sheet': (reference, file.training.noise),
+                 'the same biases, tuned noise': (reference, TUNED),
+                 "the dataset's own biases, data sheet": (known, file.training.noise)}
+        scores = [Score.of(name, seconds, level(fixed_corrector(*line), windows)) for name, line in lines.items()]
+        with torch.no_grad():
+            mine = Score.of('learned', seconds, level(corrector, windows))
+        peer = scores[0]
+        text = '; '.join(f'{one.front_end}: {one.rotation_deg:.4f} deg, {one.velocity_m_s:.4f} m/s, '
+                         f'{one.position_m:.4f} m, NEES {one.nees:.1f} of 9' for one in (mine, *scores))
+        better = (mine.position_m < min(one.position_m for one in scores)
+                  and abs(mine.nees - 9) < min(abs(one.nees - 9) for one in scores))
+        yield Record(f'EuRoC V1_01 after 75 s, {len(windows)} windows of {seconds:g} s', peer.front_end, taken, None,
+                     None, better, None, f'position and NEES better than each of the others; {text}')
+
+
+def kitti() -> Record:
+    from peers.gtsam_inertial import VERSION, smooth
+
+    sys.path.insert(0, str(ROOT / 'examples'))
+    learn = runpy.run_path(str(ROOT / 'examples' / 'learn_imu_noise.py'))
+    drive = runpy.run_path(str(ROOT / 'examples' / 'kitti_imu_gps.py'))
+    fixes, samples, noise = drive['load'](DATA / 'kitti_imu_gps')
+    first, second = learn['halves'](fixes, samples, noise)
+    log_scale, taken = cpu(lambda: learn['learn'](first, report=lambda line: None))
+    judge = learn['solve'](second)
+    before, after = (judge(x).item() ** 0.5 for x in (torch.zeros(5), log_scale))
+    guess = drive['first_guess'](second[0]).numpy()
+    theirs, peer_s = cpu(lambda: smooth(
+        guess, second[1].numpy(), second[0][:, 1:].numpy(), torch.arange(0, len(second[0]), drive['EVERY']).numpy(),
+        densities=(noise.gyroscope_noise_density, noise.accelerometer_noise_density, noise.gyroscope_random_walk,
+                   noise.accelerometer_random_walk),
+        gps_sigma=drive['GPS_SIGMA'], bias_sigma=drive['BIAS_SIGMA'], gravity=9.81))
+    away = torch.arange(len(second[0])) % drive['EVERY'] != 0
+    error = torch.from_numpy(theirs.position)[away, :2] - second[0][away, 1:3]
+    gtsam_rmse = error.square().sum(1).mean().item() ** 0.5
+    scales = ', '.join(f'{x:.2f}' for x in log_scale.exp())
+    return Record('KITTI IMU+GPS, second half, noise learned on the first', f'{VERSION}, stated noise', taken, peer_s,
+                  None, after < min(before, gtsam_rmse), None,
+                  f'held-out RMSE in the plane: learned {after:.4f} m, stated {before:.4f} m, GTSAM '
+                  f'{gtsam_rmse:.4f} m; factors on gyroscope, accelerometer, their walks and the GPS sigma: {scales}')
+
+
+def steps(quick: bool) -> Iterator[Record]:
+    """50 keyframes at 10 Hz of V1_01, every second pose held out."""
+    file = read_train_file(ROOT / 'config' / 'train' / 'euroc.yaml', 'imu_corrector')
+    recording, _ = read_recording(DATA / 'euroc' / 'V1_01_easy', file)
+    window = keyframes(recording.states, recording.stamps_ns, recording.imu)
+    for loss, name in ((consistency, 'consistency, no truth'), (held_out_positions, 'held-out poses, implicit')):
+        torch.manual_seed(0)
+        corrector = ImuCorrector()
+        corrector.calibrate(torch.tensor([-0.0022, 0.0212, 0.0765, -0.02, 0.14, 0.08]), TUNED)
+        corrector.scale_inputs(window.samples)
+        trainer = BilevelTrainer(corrector, TrajectoryLevel(GRAVITY), loss)
+        trainer.train_step(window)
+        taken = median(cpu(lambda trainer=trainer: trainer.train_step(window))[1] for _ in range(7 if quick else 31))
+        yield Record(f'one training step, 50 keyframes, 980 intervals: {name}', 'none', taken, None, None,
+                     taken <= STEP_S, None, f'at most {1e3 * STEP_S:g} ms asked; forward, solve, backward, AdamW')
+
+
+def keyframes(states: KnownStates, stamps_ns, imu, *, count: int = 50, interval: int = 20) -> KeyframeWindow:
+    first, context = 4000, ImuCorrector().receptive_field - 1
+    end = first + (count - 1) * interval
+    known = torch.from_numpy(states.at(stamps_ns[first:end + 1:interval]))
+    rows = context + interval * torch.arange(count - 1)[:, None] + torch.arange(interval + 1)
+    dt = torch.full((count - 1, interval), 0.005, dtype=torch.float64)
+    return KeyframeWindow(torch.from_numpy(imu[first - context:end + 1]), rows, dt, known, known[:, :7].clone(),
+                          torch.arange(count) % 2 == 0)
+
+
+def stream() -> Record:
+    torch.manual_seed(0)
+    corrector = ImuCorrector()
+    samples = torch.randn(2000, 6, dtype=torch.float64)
+    made = corrector.stream()
+    corrected, _ = made.run(samples.numpy())
+    with torch.no_grad():
+        whole = corrector(samples)
+    error = abs(corrected - torch.cat([whole.gyro, whole.accel], -1).numpy()).max()
+    taken = min(cpu(lambda: [made.step(sample) for sample in samples.numpy()])[1] for _ in range(5)) / len(samples)
+    return Record('one IMU sample through the corrector, streaming', 'none', taken, None, None, bool(error < 1e-5),
+                  None, f'differs from the network over the whole window by {error:.1e} at most (single precision)')
+
+
+def records(quick: bool) -> Iterator[Record]:
+    if not DATA.is_dir():
+        sys.exit(f'no recordings: {DATA} is absent (set PYPOSE_DATA)')
+    yield stream()
+    yield from steps(quick)
+    yield kitti()
+    yield from euroc(quick)
+
+
+if __name__ == '__main__':
+    main(records, __doc__)

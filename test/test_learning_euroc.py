@@ -1,0 +1,26 @@
+"""The weights that come with the package, on the part of a flight that nothing was decided on."""
+import torch
+
+from pypose_core.learning import Score, fixed_corrector, load_checkpoint
+from pypose_core.learning.imu_training import held_out_windows
+from pypose_ros.bag.resources import resource
+from pypose_ros.train.config import read_train_file
+from pypose_ros.train.recordings import read_recording
+
+
+def test_shipped_weights_are_better_than_calibrated_biases_and_stated_noise(data):
+    file = read_train_file(resource('config/train/euroc.yaml'), 'imu_corrector')
+    recording, own_bias = read_recording(data / 'euroc' / 'V1_01_easy', file)
+    found = load_checkpoint(resource('config/weights/imu_corrector_euroc.pt'), kind='imu_corrector')
+    corrector, level = found.front_end, file.training.level
+    assert any('V1_01_easy 75 to' in one for one in found.metadata.held_out_data)
+    windows = held_out_windows([recording], corrector, file.training, 1.0)
+    with torch.no_grad():
+        learned = Score.of('learned', 1.0, level(corrector, windows))
+    for bias in (corrector.bias.detach().double(), own_bias):
+        fixed = Score.of('fixed', 1.0, level(fixed_corrector(bias, file.training.noise), windows))
+        assert learned.position_m < 0.99 * fixed.position_m and learned.velocity_m_s < 0.99 * fixed.velocity_m_s
+        assert learned.rotation_deg < 1.002 * fixed.rotation_deg
+        assert abs(learned.nees - 9) < 0.02 * abs(fixed.nees - 9)
+    # What the file says of itself is what it does.
+    assert abs(learned.nees - found.metadata.metrics['nees_1s']) < 0.05 * learned.nees
