@@ -14,6 +14,7 @@ BOUNDS = {
     '02_pose_graph': (0.02, 0.4),               # m: odometry alone is off by 1.9 m
     '03_bundle_adjustment': (0.9, 1.1),         # chi2 per degree of freedom; 5754 of them: 1 ± 0.02
     '04_imu_preintegration': (8.6, 9.4),        # χ² of 9, mean of 2000: 9 ± 0.1
+    '06_mpc': (0, 0.5),                         # cm
     '07_extended_kalman_filter': (2.5, 3.5),    # χ² of 3
     '08_icp': (0, 1),                           # mm, of samples with 2 mm of noise
     '09_pnp': (0, 8),                           # mm: half a pixel at 6 m is 7
