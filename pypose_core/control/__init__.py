@@ -1,4 +1,5 @@
 """Controllers: LQR and MPC in PyPose's form, nonlinear optimal control with constraints, PID and pure pursuit."""
+from .batched import BatchedResult, solve_batched
 from .bounded import solve_bounded_lqr
 from .ddp import DdpResult, solve_ddp
 from .lookup import LookupTable
@@ -14,7 +15,7 @@ from .riccati import LqrSolution, solve_lqr
 from .state_space import Euclidean, Rotation, StateSpace
 from .stepper import ReduceToBason
 
-__all__ = ['LQR', 'MPC', 'MPPI', 'OCP', 'PID', 'Box', 'Cost', 'DdpResult', 'Euclidean', 'LeastSquares', 'LookupTable',
-           'LqrSolution', 'MppiResult', 'OcpOptions', 'OcpResult', 'OcpStats', 'OcpStatus', 'PurePursuit',
-           'ReduceToBason', 'Rotation', 'Soft', 'StageConstraint', 'StateConstraint', 'StateSpace',
-           'solve_bounded_lqr', 'solve_ddp', 'solve_lqr']
+__all__ = ['LQR', 'MPC', 'MPPI', 'OCP', 'PID', 'BatchedResult', 'Box', 'Cost', 'DdpResult', 'Euclidean',
+           'LeastSquares', 'LookupTable', 'LqrSolution', 'MppiResult', 'OcpOptions', 'OcpResult', 'OcpStats', 'OcpStatus',
+           'PurePursuit', 'ReduceToBason', 'Rotation', 'Soft', 'StageConstraint', 'StateConstraint', 'StateSpace',
+           'solve_batched', 'solve_bounded_lqr', 'solve_ddp', 'solve_lqr']

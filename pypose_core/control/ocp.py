@@ -268,20 +268,24 @@ class OCP:
             their Jacobian M (N, x, w), constraint rows d (N + 1, rows) and their Jacobian D (N + 1, rows, w).
         """
         packed = self.pack(parameters or {}, 1)[0]
-        lay, nx, nd, ld = self.layouts[0], self.space.tangent, sum(self.row_counts), self.leading
-        nw = self.control + nx
-        costates = X.new_zeros(self.horizon + 1, nx) if costates is None else costates
+        costates = X.new_zeros(self.horizon + 1, self.space.tangent) if costates is None else costates
         if self.native:
             flat = self._native.record(X.contiguous(), U.contiguous(), packed, costates.contiguous())
         else:
             flat = Evaluator(self).records(X[None], U[None], packed[None], costates[None],
-                                           X.new_zeros(1, self.horizon + 1, nd))[0]
+                                           X.new_zeros(1, self.horizon + 1, sum(self.row_counts)))[0]
+        return self.parts(flat)
+
+    def parts(self, flat: Tensor) -> dict[str, Tensor]:
+        """Records (..., N + 1, stride) as what record() returns."""
+        lay, nx, nd, ld = self.layouts[0], self.space.tangent, sum(self.row_counts), self.leading
+        nw = self.control + nx
 
         def matrix(at: int, rows: int) -> Tensor:
-            return flat[:, at:at + rows * ld].reshape(len(flat), rows, ld)[..., :nw]
-        return {'cost': flat[:, 0], 'g': flat[:, lay.g:lay.g + nw], 'H': matrix(lay.H, nw),
-                'c': flat[:-1, lay.c:lay.c + nx], 'M': matrix(lay.M, nx)[:-1], 'd': flat[:, lay.d:lay.d + nd],
-                'D': matrix(lay.D, nd)}
+            return flat[..., at:at + rows * ld].unflatten(-1, (rows, ld))[..., :nw]
+        return {'cost': flat[..., 0], 'g': flat[..., lay.g:lay.g + nw], 'H': matrix(lay.H, nw),
+                'c': flat[..., :-1, lay.c:lay.c + nx], 'M': matrix(lay.M, nx)[..., :-1, :, :],
+                'd': flat[..., lay.d:lay.d + nd], 'D': matrix(lay.D, nd)}
 
     @torch.no_grad()
     def rollout(self, x0: Tensor, U: Tensor, packed: Tensor) -> Tensor:
