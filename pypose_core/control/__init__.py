@@ -16,6 +16,6 @@ from .state_space import Euclidean, Rotation, StateSpace
 from .stepper import ReduceToBason
 
 __all__ = ['LQR', 'MPC', 'MPPI', 'OCP', 'PID', 'BatchedResult', 'Box', 'Cost', 'DdpResult', 'Euclidean',
-           'LeastSquares', 'LookupTable', 'LqrSolution', 'MppiResult', 'OcpOptions', 'OcpResult', 'OcpStats', 'OcpStatus',
-           'PurePursuit', 'ReduceToBason', 'Rotation', 'Soft', 'StageConstraint', 'StateConstraint', 'StateSpace',
-           'solve_batched', 'solve_bounded_lqr', 'solve_ddp', 'solve_lqr']
+           'LeastSquares', 'LookupTable', 'LqrSolution', 'MppiResult', 'OcpOptions', 'OcpResult', 'OcpStats',
+           'OcpStatus', 'PurePursuit', 'ReduceToBason', 'Rotation', 'Soft', 'StageConstraint', 'StateConstraint',
+           'StateSpace', 'solve_batched', 'solve_bounded_lqr', 'solve_ddp', 'solve_lqr']
