@@ -127,6 +127,15 @@ def test_a_solve_goes_on_while_keyframes_come_and_loops_and_poses_move_the_map_w
     assert np.sqrt((error ** 2).mean()) < 0.2
 
 
+def test_keyframes_a_sample_apart_have_factors_that_can_be_solved_with():
+    back_end = PoseGraphBackEnd(BackEndConfig(keyframe_distance=0.0, robust='none'))
+    for k in range(400, 430):
+        stamp = int(FLIGHT.stamps_ns[k])
+        back_end.add_imu(stamp, FLIGHT.imu[k], np.zeros(6), SOURCE)
+        back_end.add_odometry(stamp, TRUTH[k])
+    assert back_end.inertial.links['known'].sum() == 29 and back_end.solve().solution is not None
+
+
 def test_pairwise_consistency_and_inertial_factors_are_refused_together():
     with pytest.raises(ValueError, match='pcm'):
         PoseGraphBackEnd(BackEndConfig(robust='pcm')).add_imu(1, np.zeros(6), np.zeros(6), SOURCE)

@@ -143,6 +143,8 @@ class PoseGraphBackEnd:
             way = float(np.linalg.norm(pose[:3] - last[:3]))
             q = compose(inverse(last), pose)[3:]
             waited = config.keyframe_time and (stamp_ns - last_ns) * 1e-9 >= config.keyframe_time
+            # Inertial factors are exact where odometry may be poor: what was measured now shall have its own state.
+            waited = waited or (self.inertial is not None and self._pending.reached(stamp_ns))
             if way < config.keyframe_distance and angle_of(q) < config.keyframe_angle and not waited:
                 return
         if config.max_nodes and count >= config.max_nodes:
@@ -171,8 +173,8 @@ class PoseGraphBackEnd:
             self.covariance = np.eye(6) * TIGHT_SIGMA ** 2
         number = int(self.keyframes['id'][-1]) + 1 if count else 0
         if self.inertial is not None:
-            driven = count and not self._resumed
-            self.inertial.add_keyframe(int(self.keyframes['stamp_ns'][-1]) if driven else None, stamp_ns)
+            # Across a leap of odometry too: the IMU has felt the way all the same.
+            self.inertial.add_keyframe(int(self.keyframes['stamp_ns'][-1]) if count else None, stamp_ns)
         self.keyframes.append(id=number, stamp_ns=stamp_ns, odom=pose, odom_covariance=covariance, pose=estimate)
         if count:
             self._append_edge(EdgeKind.ODOMETRY, count - 1, count, measured, information, 'odometry')

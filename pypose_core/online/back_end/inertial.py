@@ -1,6 +1,6 @@
 """Inertial measurements between keyframes: samples of whoever reads the IMU, integrated as keyframes come."""
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,6 +12,9 @@ from pypose_core.online.packed import ROW_SIZE
 from pypose_core.online.propagation import integrate
 
 from .table import Table
+
+LEAST_INTEGRATION_SIGMA = 1e-5
+"""m/sqrt(s). Over a single sample velocity and position err as one, and the covariance would be singular."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,9 @@ class InertialLinks:
         self.links = Table(row=(np.float64, (ROW_SIZE,)), known=(np.bool_, ()), bias=(np.float64, (6,)),
                            velocity=(np.float64, (3,)), solved=(np.bool_, ()))
         """By keyframe: the packed row that ends at it, and its velocity and biases by the last solve (or a guess)."""
+        noise = replace(source.noise, integration_sigma=max(source.noise.integration_sigma, LEAST_INTEGRATION_SIGMA))
         # What a gap adds to the noise is not needed: no factor spans one.
-        self._noise = torch.cat([source.noise.vector(), torch.tensor([1e9, 0.0, 0.0], dtype=torch.float64)])
+        self._noise = torch.cat([noise.vector(), torch.tensor([1e9, 0.0, 0.0], dtype=torch.float64)])
         self._buffer = ImuBuffer()
         self._waiting: deque[tuple[int, int, int]] = deque()
         self._bias = np.zeros(6)
