@@ -13,6 +13,16 @@ OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.E
 WARNING_PERIOD = 5.0        # s between two log lines about the same reason
 
 
+def log(logger, severity: str, sentence: str) -> None:
+    """To a node's log as info, warning or error: a line each, since rclpy refuses another severity from one line."""
+    if severity == 'error':
+        logger.error(sentence)
+    elif severity == 'warning':
+        logger.warning(sentence)
+    else:
+        logger.info(sentence)
+
+
 @dataclass
 class Status:
     """What a node says of itself: the worst level and its sentence, and further facts."""
@@ -88,9 +98,9 @@ class Diagnostics:
     def latency(self, name: str) -> Latency:
         return self.latencies.setdefault(name, Latency())
 
-    def drop(self, reason: str, sentence: str) -> None:
-        """Count something refused and say so, at most once in WARNING_PERIOD per reason."""
-        self.drops[reason] += 1
+    def drop(self, reason: str, sentence: str, count: int = 1) -> None:
+        """Count something refused or lost and say so, at most once in WARNING_PERIOD per reason."""
+        self.drops[reason] += count
         self.warn(reason, f'{sentence} ({self.drops[reason]} so far)')
 
     def warn(self, key: str, sentence: str) -> None:

@@ -7,6 +7,7 @@ from nav_msgs.msg import Odometry
 from pypose_ros import cdr, qos
 from pypose_ros.frames import Frames
 from pypose_ros.intake import Intake, correction_fault
+from pypose_ros.missing import Missing
 from pypose_ros.patience import Patience
 
 
@@ -27,6 +28,7 @@ class OdometryInput:
                  depth: int = 100):
         self._node, self._frames, self._patience, self._use, self._topic = node, frames, patience, use, topic
         self._read = Intake(topic, Odometry, correction_fault, node.diagnostics)
+        self._missing = Missing()
         channel = node.channel(topic)
         if channel is not None and channel.offered:
             rate = node.diagnostics.rate(topic)
@@ -36,8 +38,13 @@ class OdometryInput:
 
     def _receive(self, data: bytes) -> None:
         message = self._read(data)
-        if message is not None:
-            self._take(message)
+        if message is None:
+            return
+        if missing := self._missing.before(message.stamp_ns):
+            self._node.diagnostics.drop(
+                f'{self._topic}: missing', f'{self._topic}: {missing} messages seem to be missing before stamp '
+                f'{message.stamp_ns}: the queue of the subscription ran over, or the source paused', missing)
+        self._take(message)
 
     def _take(self, message: cdr.Received) -> None:
         drop, wanted, topic = self._node.diagnostics.drop, self._node.params.odom_frame, self._topic

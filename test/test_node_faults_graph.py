@@ -15,6 +15,7 @@ from std_srvs.srv import Trigger
 
 from pypose_core.online.correction import compose
 from pypose_ros import convert, diagnostics
+from pypose_ros.missing import Missing
 
 SECOND = 10 ** 9
 DRIVING = {'keyframe__distance': 0.5, 'publish_period': 0.0}
@@ -117,6 +118,24 @@ def test_14_an_overrun_is_told_with_the_wanted_and_the_actual_rate(graph_rig, mo
     assert rig.status()['level'] == diagnostics.WARN
     monkeypatch.undo()
     rig.until(lambda: 'overrun' not in rig.status()['message'], 'it is over')
+
+
+def test_messages_that_a_queue_lost_are_counted_and_told(graph_rig, capfd):
+    rig = graph_rig
+    node = rig.start(**DRIVING)
+    drive(rig, 0, 40)
+    drive(rig, 70, 100)         # 30 were overwritten on the way
+    assert node.diagnostics.drops == {'odometry: missing': 30}
+    assert capfd.readouterr().err.count('30 messages seem to be missing') == 1
+
+
+def test_only_of_a_regular_source_it_is_known_what_is_missing():
+    regular, irregular = Missing(), Missing()
+    generator = np.random.default_rng(0)
+    stamps = np.cumsum(SECOND // 10 + generator.integers(-SECOND // 100, SECOND // 100, 100))
+    assert sum(regular.before(int(stamp)) for stamp in np.delete(stamps, slice(50, 57))) == 7
+    assert sum(irregular.before(int(stamp)) for stamp in np.cumsum(generator.integers(1, SECOND, 100))) == 0
+    assert regular.before(int(stamps[3])) == 0      # the clock went back
 
 
 def test_15_and_16_a_missing_device_is_one_fallback_and_a_session_that_is_none_refuses_to_start(

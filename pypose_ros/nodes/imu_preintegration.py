@@ -179,7 +179,7 @@ class ImuPreintegration(LifecycleNode):
             if estimator.output is not None and self.active:
                 self._outputs.publish_keyframes(estimator.output, links)
         for severity, sentence in estimator.take_events():
-            getattr(self.get_logger(), severity)(sentence)
+            diagnostics.log(self.get_logger(), severity, sentence)
 
     # --- services and supervision ----------------------------------------------------------------
 

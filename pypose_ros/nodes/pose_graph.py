@@ -168,7 +168,7 @@ class PoseGraphNode(LifecycleNode):
             if self.active:
                 self.outputs.publish_event(back_end.stamp_ns, event)
         for severity, sentence in back_end.take_messages():
-            getattr(self.get_logger(), severity)(sentence)
+            diagnostics.log(self.get_logger(), severity, sentence)
         if self.active and (messages := self.outputs.graph_messages(back_end)) is not None:
             self.submit(messages)
 
