@@ -15,6 +15,7 @@ BOUNDS = {
     '03_bundle_adjustment': (0.9, 1.1),         # chi2 per degree of freedom; 5754 of them: 1 ± 0.02
     '04_imu_preintegration': (8.6, 9.4),        # χ² of 9, mean of 2000: 9 ± 0.1
     '06_mpc': (0, 0.5),                         # cm
+    '05_learned_imu': (0, 4),                   # mrad: 0.01 rad/s of noise at 100 Hz leaves 1.7
     '07_extended_kalman_filter': (2.5, 3.5),    # χ² of 3
     '08_icp': (0, 1),                           # mm, of samples with 2 mm of noise
     '09_pnp': (0, 8),                           # mm: half a pixel at 6 m is 7
