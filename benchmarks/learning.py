@@ -3,7 +3,8 @@
 EuRoC: an IMU corrector trained here and now (config/train/euroc.yaml, its seed) on MH_01 and the first 75 s of V1_01,
 on the rest of V1_01. KITTI IMU+GPS: noise learned on the first half of the drive (examples/learn_imu_noise.py), on the
 second half, beside GTSAM with the stated noise. Times are CPU seconds of one thread. Where a record is about quality,
-"ours" and "peer" are the times it took, no ratio is asked for, and agreement means that what the note states holds.
+"ours" and "peer" are the times that learning it (with --quick: reading the weights) and solving took, no ratio is asked
+for, and agreement means that what the note states holds.
 
 Needs the recordings: $PYPOSE_DATA, or shared/data beside the checkout.
 """
@@ -54,7 +55,8 @@ def euroc(quick: bool) -> Iterator[Record]:
     found = [read_recording(DATA / 'euroc' / name, file) for name in ('MH_01_easy', 'V1_01_easy')]
     recordings, known = [one for one, _ in found], found[1][1]
     if quick:
-        corrector, taken = load_checkpoint(ROOT / 'config' / 'weights' / 'imu_corrector_euroc.pt').front_end, 0.0
+        corrector, taken = cpu(
+            lambda: load_checkpoint(ROOT / 'config' / 'weights' / 'imu_corrector_euroc.pt').front_end)
     else:
         trained, taken = cpu(lambda: train_imu_corrector(recordings, file.training))
         corrector = trained.corrector
@@ -63,18 +65,19 @@ def euroc(quick: bool) -> Iterator[Record]:
     for seconds in file.training.windows:
         windows = held_out_windows(recordings, corrector, file.training, seconds)
         lines = {'biases calibrated on the training part, data sheet': (reference, file.training.noise),
-                 'the same biases, tuned noise': (reference, TUNED),
-                 "the dataset's own biases, data sheet": (known, file.training.noise)}
+                 "the dataset's own biases, data sheet": (known, file.training.noise),
+                 'calibrated biases, noise of config/euroc.yaml': (reference, TUNED)}
         scores = [Score.of(name, seconds, level(fixed_corrector(*line), windows)) for name, line in lines.items()]
         with torch.no_grad():
             mine = Score.of('learned', seconds, level(corrector, windows))
-        peer = scores[0]
+        peer, blind = scores[0], scores[:-1]
         text = '; '.join(f'{one.front_end}: {one.rotation_deg:.4f} deg, {one.velocity_m_s:.4f} m/s, '
                          f'{one.position_m:.4f} m, NEES {one.nees:.1f} of 9' for one in (mine, *scores))
         better = (mine.position_m < min(one.position_m for one in scores)
-                  and abs(mine.nees - 9) < min(abs(one.nees - 9) for one in scores))
+                  and abs(mine.nees - 9) < min(abs(one.nees - 9) for one in blind))
         yield Record(f'EuRoC V1_01 after 75 s, {len(windows)} windows of {seconds:g} s', peer.front_end, taken, None,
-                     None, better, None, f'position and NEES better than each of the others; {text}')
+                     None, better, None, 'position better than each of the others and NEES than those with the data '
+                     f"sheet's noise (config/euroc.yaml's was tuned on all of both flights); {text}")
 
 
 def kitti() -> Record:
