@@ -1,5 +1,6 @@
 """`pypose-ros train`: recordings in; weights, curves and a model card out."""
 import base64
+import contextlib
 import sys
 import time
 from collections.abc import Sequence
@@ -38,10 +39,14 @@ def train(bags: Sequence[str], target: str, config: str | None, out: str | None,
     known = {"the dataset's own biases": held_out[0]} if len(held_out) == 1 and held_out[0] is not None else {}
     epochs = file.training.noise_training.epochs + file.training.training.epochs
     begin = time.monotonic()
-    with processes() as (rank, _), progress_bar(epochs, 'training', ' epochs') as advance:
+    with processes() as (rank, _), contextlib.ExitStack() as stack:
+        advance = stack.enter_context(progress_bar(epochs, 'training', ' epochs')) if rank == 0 else None
+
         def report(progress: Progress) -> None:
+            if advance is None:
+                return
             advance(1)
-            if rank == 0 and not sys.stderr.isatty():
+            if not sys.stderr.isatty():
                 validation = '' if progress.loss_validation is None else f', validation {progress.loss_validation:.4f}'
                 print(f'epoch {progress.epoch}: loss {progress.loss_train:.4f}{validation}', file=sys.stderr)
 
