@@ -121,10 +121,10 @@ class ImuCorrector(nn.Module):
     @torch.no_grad()
     def scale_inputs(self, samples: Tensor) -> None:
         """Centre and scale the network's inputs by mean and spread of raw samples (..., T, 6) and of their differences:
-        those that it is going to be trained on."""
+        those that it is going to be trained on. An axis that hardly moves among them is not blown up."""
         self.center.copy_(samples.flatten(0, -2).mean(0))
-        self.spread.copy_(samples.flatten(0, -2).std(0).clamp_min(1e-6))
-        self.jitter.copy_(samples.diff(dim=-2).flatten(0, -2).std(0).clamp_min(1e-6))
+        self.spread.copy_(samples.flatten(0, -2).std(0).clamp_min(0.05))
+        self.jitter.copy_(samples.diff(dim=-2).flatten(0, -2).std(0).clamp_min(0.005))
 
     def features(self, samples: Tensor) -> Tensor:
         """(B, T, 12) between -1 and 1: the first six times `limit` are added to the samples."""
