@@ -4,7 +4,7 @@ import pytest
 import scipy.optimize
 import torch
 
-from pypose_core.convex import QpStatus, solve_qp
+from pypose_core.convex import ConicProgram, QpStatus, solve_qp
 
 
 def program(n=8, m=10, p=2, seed=0, batch=None):
@@ -106,6 +106,22 @@ def test_a_linear_program_is_solved():
 def test_an_indefinite_matrix_is_refused():
     result = solve_qp(torch.diag(torch.tensor([1.0, -1.0])).double(), torch.zeros(2).double())
     assert result.status is QpStatus.NOT_CONVEX
+
+
+@pytest.mark.parametrize('name', ['P', 'q', 'G', 'h', 'A', 'b'])
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_what_is_not_finite_is_named(name, value):
+    arguments = list(program(5, 4, 1))
+    arguments['PqGhAb'.index(name)].view(-1)[0] = value
+    P, q, G, h, A, b = arguments
+    for result in (solve_qp(*arguments), ConicProgram(P, G, A).solve(q, h, b)):
+        assert result.status is QpStatus.NOT_FINITE and result.x.isnan().all()
+
+
+def test_an_empty_batch_has_an_empty_solution():
+    P, q, G, h, A, b = program()
+    result = solve_qp(P, q.expand(0, -1), G, h, A, b)
+    assert result.x.shape == (0, 8) and result.status == [] and result.iterations == 0
 
 
 def test_mistakes_are_explained():

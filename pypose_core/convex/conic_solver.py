@@ -109,6 +109,9 @@ def solve_cones(program, P: Tensor, q: Tensor, G: Tensor, h: Tensor, A: Tensor, 
     def end(status: QpStatus, k: int) -> Point:
         return Point(x, s, z, y, torch.tensor([CODES[status], k]))
     x, s, z, y = torch.zeros_like(q), cones.identity(), cones.identity(), torch.zeros_like(b)
+    if not all(bool(t.isfinite().all()) for t in (P, q, G, h, A, b)):
+        x, s, z, y = (torch.full_like(t, torch.nan) for t in (x, s, z, y))
+        return end(QpStatus.NOT_FINITE, 0)
     if not system.factorize(torch.ones_like(h)):
         return end(QpStatus.NOT_CONVEX, 0)
     x, y, z = system.solve(-q, b, h, lambda z: z)

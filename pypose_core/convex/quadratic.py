@@ -27,6 +27,7 @@ class QpStatus(Enum):
     INFEASIBLE = 'infeasible: a combination of the constraints contradicts itself'
     UNBOUNDED = 'unbounded: the objective falls without end'
     NOT_CONVEX = 'stopped: P is not positive semidefinite, or the rows of A depend on each other'
+    NOT_FINITE = 'stopped: an argument is not finite; leave out rows without a bound'
 
     def __str__(self) -> str:
         return self.value
@@ -63,7 +64,7 @@ class QpResult:
     @property
     def iterations(self) -> int:
         """The most that one of the batch took."""
-        return int(self.codes[..., 1].max())
+        return int(self.codes[..., 1].max()) if self.codes.numel() else 0
 
 
 class _Layer(torch.autograd.Function):

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "control/simd.h"
 
@@ -54,7 +55,7 @@ class DenseFactor {
   AlignedBuffer A;
 };
 
-enum class DenseQpStatus { kSolved, kIterations, kInfeasible, kUnbounded, kNotConvex };
+enum class DenseQpStatus { kSolved, kIterations, kInfeasible, kUnbounded, kNotConvex, kNotFinite };
 
 class DenseQp {
  public:
@@ -68,6 +69,16 @@ class DenseQp {
 
   DenseQpStatus solve(const double* P, const double* q, const double* G, const double* h, const double* A,
                       const double* b, double tolerance, int max_iterations) {
+    iterations = 0;
+    double sum = 0;   // not finite where a number is not; nor, rightly, where finite ones are out of all range
+    for (const auto& [data, count] : {std::pair(P, n * n), {q, n}, {G, m * n}, {h, m}, {A, p * n}, {b, p}})
+      for (int i = 0; i < count; ++i) sum += std::abs(data[i]);
+    if (!std::isfinite(sum)) {
+      for (double* values : {s.get(), lam.get()}) std::fill(values, values + m, 0.0);
+      std::fill(nu.get(), nu.get() + p, 0.0);
+      std::fill(x.get(), x.get() + n, std::numeric_limits<double>::quiet_NaN());
+      return DenseQpStatus::kNotFinite;
+    }
     for (int i = 0; i < m; ++i) std::copy(G + size_t(i) * n, G + size_t(i + 1) * n, G_.get() + size_t(i) * ld);
     for (int i = 0; i < p; ++i) std::copy(A + size_t(i) * n, A + size_t(i + 1) * n, A_.get() + size_t(i) * ld);
     scale_ = 1e-300;

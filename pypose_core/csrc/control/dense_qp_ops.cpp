@@ -20,7 +20,7 @@ struct Rows {
     TORCH_CHECK(t.dim() == int64_t(shape.size()) + 1 && (t.size(0) == batch || t.size(0) == 1) && t.sizes().slice(1) == shape,
                 name, " must be (", batch, " or 1, ...) with ", shape, "; it is ", t.sizes());
     data = held.const_data_ptr<double>();
-    step = t.size(0) == 1 ? 0 : held.numel() / batch;
+    step = t.size(0) <= 1 ? 0 : held.numel() / batch;
   }
   const double* operator[](int64_t b) const { return data + b * step; }
 };
