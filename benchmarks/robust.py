@@ -2,8 +2,8 @@
 
 Graphs started from their odometry, which both sides know to be right, with random false closures among the loop
 closures. Precision and recall of what is kept are in the note; agreement: ours are at least 0.99, or what GTSAM has
-where that is less. GTSAM's optimizer has its own schedule (factor 1.4, as ours) and tolerances. Each runs once,
-GTSAM for 60 s at most.
+where that is less. GTSAM's optimizer has its own schedule (factor 1.4, as ours) and tolerances. Each runs once, GTSAM
+on the first of the random draws and for 60 s at most.
 
 Needs the graphs: $PYPOSE_DATA, or shared/data beside the checkout.
 """
@@ -55,21 +55,22 @@ def scores(kept: torch.Tensor, right: torch.Tensor) -> tuple[float, float]:
     return both / float(kept.sum()), both / float(right.sum())
 
 
-def one(name: str, share: float) -> Record:
-    graph, suspects, right = spoiled(DATA / 'pgo3d' / f'{name}.g2o', share, seed=0)
+def one(name: str, share: float, seed: int) -> Record:
+    graph, suspects, right = spoiled(DATA / 'pgo3d' / f'{name}.g2o', share, seed)
     all_of = [torch.cat([getattr(f, field) for f in graph.factors]).numpy()
               for field in ('index', 'measured', 'information')]
     start, trusted = graph.values['pose'].numpy(), len(graph.factors[0])
     clock = time.process_time()
     mine = scores(solve_robustly(graph, [suspects], probability=PROBABILITY).inliers[0], right)
     ours_s = time.process_time() - clock
-    kept, peer_s = within(LIMIT_S, gtsam_gnc, start, *all_of, trusted, PROBABILITY)
+    limit = LIMIT_S if seed == 0 else 0.0
+    kept, peer_s = within(limit, gtsam_gnc, start, *all_of, trusted, PROBABILITY) if limit else (None, None)
     theirs = None if kept is None else scores(torch.from_numpy(kept), right)
-    case = f'{name}, {int((~right).sum())} false among {len(right)} closures ({100 * share:.0f}%)'
-    note = f'precision and recall {mine[0]:.4f} and {mine[1]:.4f}; GTSAM ' + (
-        f'not done in {LIMIT_S:g} s' if theirs is None else f'{theirs[0]:.4f} and {theirs[1]:.4f}')
+    case = f'{name}, {int((~right).sum())} false among {len(right)} closures ({100 * share:.0f}%), seed {seed}'
+    beside = f'{theirs[0]:.4f} and {theirs[1]:.4f}' if theirs else f'not done in {limit:g} s' if limit else 'not run'
+    note = f'precision and recall {mine[0]:.4f} and {mine[1]:.4f}; GTSAM {beside}'
     return Record(case, 'gtsam 4.3.0', ours_s, peer_s, None if theirs is None else peer_s / ours_s,
-                  min(mine) >= min(0.99, *(theirs or ())), None, note)
+                  min(mine) >= min([0.99, *(theirs or ())]), None, note)
 
 
 def within(limit_s: float, function, *arguments) -> tuple[Any, float | None]:
@@ -95,8 +96,8 @@ def records(quick: bool) -> Iterator[Record]:
         sys.exit(f'no graphs: {DATA} is absent (set PYPOSE_DATA)')
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     for name in ('smallGrid3D',) if quick else ('smallGrid3D', 'sphere2500'):
-        for share in (0.1, 0.4):
-            yield one(name, share)
+        for share, seed in ((0.1, 0), (0.1, 1), (0.1, 2), (0.4, 0), (0.4, 1)):
+            yield one(name, share, seed)
 
 
 if __name__ == '__main__':

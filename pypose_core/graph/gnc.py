@@ -85,13 +85,28 @@ class _Search:
     def squared(self) -> list[Tensor]:
         return [factors.squared(self.graph.values) for factors in self.suspects]
 
+    def optimize(self, solver: LevenbergMarquardt | None = None) -> GraphResult:
+        """Optimize without the factors of weight 0: false ones couple anything with anything, and a factorization with
+        them among the others costs ten times as much."""
+        dropped = [factors for factors in self.suspects if not bool(factors.weight.all())]
+        if not dropped:
+            return self.graph.optimize(solver)
+        part = FactorGraph()
+        part.groups, part.held, part.values = self.graph.groups, self.graph.held, self.graph.values
+        part.factors = [factors.select(factors.weight.nonzero()[:, 0]) if any(factors is other for other in dropped)
+                        else factors for factors in self.graph.factors]
+        result = part.optimize(solver)
+        self.graph.values = part.values
+        result.stats.chi2 = sum(float(factors.squared(self.graph.values).sum()) for factors in self.graph.factors)
+        return result
+
     def anneal(self, growth: float, max_rounds: int, solver: LevenbergMarquardt) -> None:
         """From the convex surrogate to the truncated one, then weights 1 and 0."""
         largest = max((float((s / c2).max()) for s, c2 in zip(self.squared(), self.limits) if len(s)), default=0.0)
         mu = 1 / (2 * largest - 1) if largest > 0.5 else None
         while mu is not None and self.rounds < max_rounds:
             self.rounds += 1
-            self.graph.optimize(solver)
+            self.optimize(solver)
             done = True
             for factors, s, c2 in zip(self.suspects, self.squared(), self.limits):
                 weight = (c2 / s.clamp(min=1e-300) * (mu * (mu + 1))).sqrt() - mu
@@ -105,7 +120,7 @@ class _Search:
 
     def settle(self, max_rounds: int) -> None:
         """Optimize, keep what is below c^2 and nothing else, until that is what was kept already."""
-        self.result = self.graph.optimize()
+        self.result = self.optimize()
         for _ in range(max_rounds):      # what was dropped on the way, while others still pulled, may fit now
             kept = [(s <= c2).to(torch.float64) for s, c2 in zip(self.squared(), self.limits)]
             if all(torch.equal(factors.weight, weight) for factors, weight in zip(self.suspects, kept)):
@@ -113,7 +128,7 @@ class _Search:
             self.rounds += 1
             for factors, weight in zip(self.suspects, kept):
                 factors.weight = weight
-            self.result = self.graph.optimize()
+            self.result = self.optimize()
         self.cost = self.result.stats.cost[-1] + sum(float((1 - factors.weight).sum() * c2)
                                                      for factors, c2 in zip(self.suspects, self.limits))
 
