@@ -15,6 +15,7 @@ from pypose_core.learning import (
     BilevelTrainer,
     CheckpointError,
     ImuCorrector,
+    OdometryUncertainty,
     PreintegrationLevel,
     TrainingConfig,
     TrajectoryLevel,
@@ -161,6 +162,42 @@ class _Repeated:
 
     def __getitem__(self, index):
         return self.window
+
+
+class _Edges:
+    """Errors (M, 3) of edges whose standard deviation is sigma exp(2 x) for their feature x in [0, 1]."""
+
+    sigma = torch.tensor([0.02, 0.02, 0.01], dtype=torch.float64)
+
+    def __init__(self, count: int, seed: int):
+        generator = torch.Generator().manual_seed(seed)
+        self.x = torch.rand(count, 1, generator=generator, dtype=torch.float64)
+        noise = torch.randn(count, 3, generator=generator, dtype=torch.float64)
+        self.error = noise * self.sigma * (2 * self.x).exp()
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, index):
+        return self.x[index], self.error[index]
+
+
+def test_an_odometry_learns_how_its_noise_grows_with_a_feature():
+    torch.manual_seed(0)
+    network, edges = OdometryUncertainty(features=1, size=3).double(), _Edges(2000, 1)
+    network.calibrate(edges.x, edges.error.std(0))
+
+    def loss(information, batch):
+        e = batch[1]
+        squared = (e[:, None, :] @ information @ e[..., None])[:, 0, 0]
+        return (squared - torch.linalg.slogdet(information)[1]).mean() / 2
+
+    config = TrainingConfig(epochs=8, batch_size=64, learning_rate=1e-2)
+    BilevelTrainer(network, lambda net, batch: net(batch[0]), loss, config).fit(edges, validation=_Edges(500, 2))
+    x = torch.tensor([[0.1], [0.5], [0.9]], dtype=torch.float64)
+    found = torch.linalg.inv(network(x)).diagonal(dim1=1, dim2=2).sqrt().detach()
+    # 2000 edges tell a standard deviation to a few per cent where they lie.
+    torch.testing.assert_close(found, edges.sigma * (2 * x).exp(), rtol=0.15, atol=0)
 
 
 def run(tmp_path: Path, *, stop: int | None = None, dtype: torch.dtype = torch.float64,
