@@ -1,5 +1,7 @@
 #include "control/ocp.h"
 
+#include <algorithm>
+
 namespace pypose {
 
 OcpInstance::OcpInstance(const OcpProgram& program) : p_(program) {
@@ -241,6 +243,15 @@ void OcpInstance::begin(const double* x0, const double* lower, const double* upp
   request_ = OcpRequest::kDerivatives;
   std::copy(x0, x0 + p_.nxr, X.begin());
   const int N = p_.dims.N, nu = p_.dims.nu, m = p_.rows();
+  const auto finite = [](double v) { return std::isfinite(v); };
+  if (!std::all_of(X.begin() + p_.nxr, X.end(), finite) || !std::all_of(U.begin(), U.end(), finite)) {
+    // What a solve that broke down has left is no guess: begin at rest where the system is.
+    for (int k = 1; k <= N; ++k) std::copy(x0, x0 + p_.nxr, X.begin() + size_t(k) * p_.nxr);
+    std::fill(U.begin(), U.end(), 0.0);
+    std::fill(costates_.begin(), costates_.end(), 0.0);
+    std::fill(net_.begin(), net_.end(), 0.0);
+    warm_ = false;
+  }
   for (int i = 0; i < p_.nb; ++i)   // controls begin within their bounds, which are never priced
     if (p_.box_number[i] < nu)
       for (int k = 0; k < N; ++k) {
