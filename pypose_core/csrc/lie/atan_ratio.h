@@ -53,17 +53,28 @@ PP_HD T atan_ratio(const T& n2, const T& w) {
   return T(4) * inv * polynomial<AtanSeries<scalar_of<T>>>(T(n2 * inv * inv));
 }
 
-template <typename T, int N>
-PP_HD Dual<T, N> atan_ratio(const Dual<T, N>& n2, const Dual<T, N>& w) {
+template <typename T>
+struct AtanRatio {
+  T value, by_n2, by_w;
+};
+
+template <typename T>
+PP_HD AtanRatio<T> atan_ratio_slopes(const T& n2, const T& w) {
   using std::sqrt;
-  const T square = n2.v + w.v * w.v, w1 = w.v + sqrt(square);
-  const T square1 = n2.v + w1 * w1, w2 = w1 + sqrt(square1);
-  const T inv = T(1) / w2, z = n2.v * inv * inv;
+  const T square = n2 + w * w, w1 = w + sqrt(square);
+  const T square1 = n2 + w1 * w1, w2 = w1 + sqrt(square1);
+  const T inv = T(1) / w2, z = n2 * inv * inv;
   const T slope = T(4) * inv * inv * inv * polynomial<AtanSlope<scalar_of<T>>>(z) -
       T(1) / (square1 * w2) - T(0.5) / (square * w1);
+  return {T(4) * inv * polynomial<AtanSeries<scalar_of<T>>>(z), slope, T(-1) / square};
+}
+
+template <typename T, int N>
+PP_HD Dual<T, N> atan_ratio(const Dual<T, N>& n2, const Dual<T, N>& w) {
+  const AtanRatio<T> f = atan_ratio_slopes(n2.v, w.v);
   Dual<T, N> r;
-  r.v = T(4) * inv * polynomial<AtanSeries<scalar_of<T>>>(z);
-  r.d.combine(slope, n2.d, T(-1) / square, w.d);
+  r.v = f.value;
+  r.d.combine(f.by_n2, n2.d, f.by_w, w.d);
   return r;
 }
 

@@ -65,17 +65,18 @@ PP_HD void transpose(const Pack<T>* in, Pack<T>* out, std::index_sequence<which.
 }
 #endif
 
-// Reads S numbers of each row; rows lie `step` numbers apart (0: one row for all).
+// Reads S numbers of each of `count` rows, which lie `step` numbers apart (0: one row for all); where a pack has room
+// for more rows, the last is repeated.
 template <int S, typename T>
-PP_HD void load(const T* rows, int64_t step, Pack<T>* out) {
+PP_CALLED void load(const T* rows, int64_t step, int64_t count, Pack<T>* out) {
   constexpr int W = Pack<T>::width;
-  if (step == 0) {
+  if (step == 0 || count == 1) {
     for (int j = 0; j < S; ++j) out[j] = Pack<T>(rows[j]);
     return;
   }
 #if PP_SHUFFLES
   if constexpr (S <= most_shuffled) {
-    if (step == S) {
+    if (step == S && count >= W) {
       Pack<T> in[S];
       for (int j = 0; j < S; ++j) std::memcpy(&in[j].v, rows + j * W, sizeof in[j].v);
       transpose<S, true>(in, out, std::make_index_sequence<S>());
@@ -85,26 +86,29 @@ PP_HD void load(const T* rows, int64_t step, Pack<T>* out) {
 #endif
   for (int j = 0; j < S; ++j) {
     T numbers[W];
-    for (int l = 0; l < W; ++l) numbers[l] = rows[l * step + j];
+    for (int l = 0; l < W; ++l) numbers[l] = rows[(l < count ? l : count - 1) * step + j];
     std::memcpy(&out[j].v, numbers, sizeof numbers);
   }
 }
 
-// Writes dense rows of S numbers.
+// Writes `count` dense rows of S numbers.
 template <int S, typename T>
-PP_HD void store(const Pack<T>* in, T* rows) {
+PP_CALLED void store(const Pack<T>* in, int64_t count, T* rows) {
   constexpr int W = Pack<T>::width;
 #if PP_SHUFFLES
   if constexpr (S <= most_shuffled) {
-    Pack<T> out[S];
-    transpose<S, false>(in, out, std::make_index_sequence<S>());
-    for (int j = 0; j < S; ++j) std::memcpy(rows + j * W, &out[j].v, sizeof out[j].v);
-    return;
+    if (count >= W) {
+      Pack<T> out[S];
+      transpose<S, false>(in, out, std::make_index_sequence<S>());
+      for (int j = 0; j < S; ++j) std::memcpy(rows + j * W, &out[j].v, sizeof out[j].v);
+      return;
+    }
   }
 #endif
   T numbers[S][W];
   for (int j = 0; j < S; ++j) std::memcpy(numbers[j], &in[j].v, sizeof numbers[j]);
-  for (int l = 0; l < W; ++l)
+  const int present = count < W ? static_cast<int>(count) : W;
+  for (int l = 0; l < present; ++l)
     for (int j = 0; j < S; ++j) rows[l * S + j] = numbers[j][l];
 }
 

@@ -4,83 +4,130 @@
 
 #include "lie/blocks.h"
 #include "lie/kernel.h"
-#include "lie/reverse.h"
+#include "lie/composed_reverse.h"
 #include "lie/simd_trigonometry.h"
 
 namespace pypose {
 
-// As many rows as a pack holds at once, the rest one by one.
-template <class Op, typename T>
-void forward_rows(const Rows& r, int64_t n) {
-  constexpr int W = Pack<T>::width;
-  const T *x = static_cast<const T*>(r.in[0]), *y = static_cast<const T*>(r.in[1]);
-  T* __restrict out = static_cast<T*>(r.out[0]);
-  int64_t i = 0;
-  for (; i + W <= n; i += W, x += W * r.step[0], y += W * r.step[1], out += W * Op::out) {
-    Pack<T> a[Op::in], b[Op::other + 1], z[Op::out];
-    load<Op::in>(x, r.step[0], a);
-    if constexpr (Op::other > 0) load<Op::other>(y, r.step[1], b);
-    Op::forward(a, b, z);
-    store<Op::out>(z, out);
+// Where the rows of an input or a result lie, and how far a pack's rows are from the next pack's.
+template <typename T, int width>
+struct Source {
+  const T* row;
+  int64_t step;
+  Source(const Rows& r, int i) : row(static_cast<const T*>(r.in[i])), step(r.step[i]) {}
+  PP_HD void load(int64_t count, Pack<T>* out) {
+    if constexpr (width > 0) {
+      pypose::load<width>(row, step, count, out);
+      row += Pack<T>::width * step;
+    }
   }
-  for (; i < n; ++i, x += r.step[0], y += r.step[1], out += Op::out) Op::forward(x, y, out);
-}
-
-// A result's rows, or one that takes what is not wanted.
+};
 template <typename T, int width>
 struct Target {
-  T unwanted[width + 1];
-  T* row;
-  int64_t step;
-  explicit Target(void* rows) : row(rows ? static_cast<T*>(rows) : unwanted), step(rows ? width : 0) {}
+  T* row;   // null where not wanted
+  explicit Target(void* rows) : row(static_cast<T*>(rows)) {}
+  PP_HD void store(const Pack<T>* in, int64_t count) {
+    if constexpr (width > 0) {
+      if (!row) return;
+      pypose::store<width>(in, count, row);
+      row += Pack<T>::width * width;
+    }
+  }
 };
+
+// As many rows as a pack holds at once; the last pack may be partly filled.
+template <class Op, typename T>
+void forward_rows(const Rows& r, int64_t n) {
+  Source<T, Op::in> x(r, 0);
+  Source<T, Op::other> y(r, 1);
+  Target<T, Op::out> z(r.out[0]);
+  for (; n > 0; n -= Pack<T>::width) {
+    Pack<T> a[Op::in], b[Op::other + 1], c[Op::out];
+    x.load(n, a), y.load(n, b);
+    Op::forward(a, b, c);
+    z.store(c, n);
+  }
+}
+
+template <class Op, typename T>
+void backward_packs(const Rows& r, int64_t n) {
+  Source<T, Op::in> x(r, 0);
+  Source<T, Op::other> y(r, 1);
+  Source<T, Op::out> g(r, 2);
+  Target<T, Op::in> gx(r.out[0]);
+  Target<T, Op::other> gy(r.out[1]);
+  for (; n > 0; n -= Pack<T>::width) {
+    Pack<T> a[Op::in], b[Op::other + 1], c[Op::out], da[Op::in], db[Op::other + 1];
+    x.load(n, a), y.load(n, b), g.load(n, c);
+    Reverse<Op>::backward(a, b, c, da, db);
+    gx.store(da, n), gy.store(db, n);
+  }
+}
+
+// The derivatives in all directions fill the vectors: one row after the other.
+template <class Op, typename T>
+void backward_one_by_one(const Rows& r, int64_t n) {
+  const T *x = static_cast<const T*>(r.in[0]), *y = static_cast<const T*>(r.in[1]), *g = static_cast<const T*>(r.in[2]);
+  T *gx = static_cast<T*>(r.out[0]), *gy = static_cast<T*>(r.out[1]);
+  for (int64_t i = 0; i < n; ++i, x += r.step[0], y += r.step[1], g += r.step[2]) {
+    T da[Op::in], db[Op::other + 1];
+    Reverse<Op>::backward(x, y, g, da, db);
+    for (int j = 0; gx && j < Op::in; ++j) gx[i * Op::in + j] = da[j];
+    for (int j = 0; gy && j < Op::other; ++j) gy[i * Op::other + j] = db[j];
+  }
+}
 
 template <class Op, typename T>
 void backward_rows(const Rows& r, int64_t n) {
-  constexpr int W = Pack<T>::width;
-  const T *x = static_cast<const T*>(r.in[0]), *y = static_cast<const T*>(r.in[1]), *g = static_cast<const T*>(r.in[2]);
-  Target<T, Op::in> gx(r.out[0]);
-  Target<T, Op::other> gy(r.out[1]);
-  int64_t i = 0;
   if constexpr (Reverse<Op>::on_packs) {
-    for (; i + W <= n; i += W) {
-      Pack<T> a[Op::in], b[Op::other + 1], c[Op::out], da[Op::in], db[Op::other + 1];
-      load<Op::in>(x, r.step[0], a);
-      if constexpr (Op::other > 0) load<Op::other>(y, r.step[1], b);
-      load<Op::out>(g, r.step[2], c);
-      Reverse<Op>::backward(a, b, c, da, db);
-      if (gx.step) store<Op::in>(da, gx.row);
-      if constexpr (Op::other > 0)
-        if (gy.step) store<Op::other>(db, gy.row);
-      x += W * r.step[0], y += W * r.step[1], g += W * r.step[2], gx.row += W * gx.step, gy.row += W * gy.step;
-    }
+    backward_packs<Op, T>(r, n);
+  } else {
+    backward_one_by_one<Op, T>(r, n);
   }
-  for (; i < n; ++i, x += r.step[0], y += r.step[1], g += r.step[2], gx.row += gx.step, gy.row += gy.step)
-    Reverse<Op>::backward(x, y, g, gx.row, gy.row);
 }
 
 // With x + e hx and y + e hy for x and y: the e-part of z is the derivative of <h, J' g> by g, and that of (gx, gy)
-// its derivative by (x, y), since second derivatives are symmetric.
+// its derivative by (x, y), since second derivatives are symmetric.  In packs where the reverse is, S is a Pack.
+template <class Op, typename S>
+PP_HD void double_backward_row(const S* x, const S* y, const S* g, const S* hx, const S* hy, S* gg, S* gx, S* gy) {
+  using D = Dual<S, 1>;
+  D a[Op::in], b[Op::other + 1], c[Op::out], z[Op::out], da[Op::in], db[Op::other + 1];
+  for (int j = 0; j < Op::in; ++j) a[j].v = x[j], a[j].d[0] = hx[j];
+  for (int j = 0; j < Op::other; ++j) b[j].v = y[j], b[j].d[0] = hy[j];
+  for (int j = 0; j < Op::out; ++j) c[j] = D(g[j]);
+  Op::forward(a, b, z);
+  for (int j = 0; j < Op::out; ++j) gg[j] = z[j].d[0];
+  Reverse<Op>::backward(a, b, c, da, db);
+  for (int j = 0; j < Op::in; ++j) gx[j] = da[j].d[0];
+  for (int j = 0; j < Op::other; ++j) gy[j] = db[j].d[0];
+}
+
 template <class Op, typename T>
 void double_backward_rows(const Rows& r, int64_t n) {
-  using D = Dual<T, 1>;
-  const auto row = [&](int i, int64_t at) { return static_cast<const T*>(r.in[i]) + at * r.step[i]; };
-  const auto moved = [](const T* value, const T* direction, int width, D* out) {
-    for (int j = 0; j < width; ++j) out[j].v = value[j], out[j].d[0] = direction[j];
-  };
-  Target<T, Op::out> gg(r.out[0]);
-  Target<T, Op::in> gx(r.out[1]);
-  Target<T, Op::other> gy(r.out[2]);
-  for (int64_t i = 0; i < n; ++i, gg.row += gg.step, gx.row += gx.step, gy.row += gy.step) {
-    D x[Op::in], y[Op::other + 1], g[Op::out], z[Op::out], dx[Op::in], dy[Op::other + 1];
-    moved(row(0, i), row(3, i), Op::in, x);
-    if constexpr (Op::other > 0) moved(row(1, i), row(4, i), Op::other, y);
-    for (int j = 0; j < Op::out; ++j) g[j] = D(row(2, i)[j]);
-    Op::forward(x, y, z);
-    for (int j = 0; j < Op::out; ++j) gg.row[j] = z[j].d[0];
-    Reverse<Op>::backward(x, y, g, dx, dy);
-    for (int j = 0; j < Op::in; ++j) gx.row[j] = dx[j].d[0];
-    for (int j = 0; j < Op::other; ++j) gy.row[j] = dy[j].d[0];
+  if constexpr (Reverse<Op>::on_packs) {
+    Source<T, Op::in> x(r, 0), hx(r, 3);
+    Source<T, Op::other> y(r, 1), hy(r, 4);
+    Source<T, Op::out> g(r, 2);
+    Target<T, Op::out> gg(r.out[0]);
+    Target<T, Op::in> gx(r.out[1]);
+    Target<T, Op::other> gy(r.out[2]);
+    for (; n > 0; n -= Pack<T>::width) {
+      Pack<T> a[Op::in], b[Op::other + 1], c[Op::out], ha[Op::in], hb[Op::other + 1], dc[Op::out], da[Op::in],
+          db[Op::other + 1];
+      x.load(n, a), y.load(n, b), g.load(n, c), hx.load(n, ha), hy.load(n, hb);
+      double_backward_row<Op>(a, b, c, ha, hb, dc, da, db);
+      gg.store(dc, n), gx.store(da, n), gy.store(db, n);
+    }
+  } else {
+    const auto row = [&](int i, int64_t at) { return static_cast<const T*>(r.in[i]) + at * r.step[i]; };
+    const auto keep = [](const T* from, void* rows, int64_t at, int width) {
+      for (int j = 0; rows && j < width; ++j) static_cast<T*>(rows)[at * width + j] = from[j];
+    };
+    for (int64_t i = 0; i < n; ++i) {
+      T gg[Op::out], gx[Op::in], gy[Op::other + 1];
+      double_backward_row<Op>(row(0, i), row(1, i), row(2, i), row(3, i), row(4, i), gg, gx, gy);
+      keep(gg, r.out[0], i, Op::out), keep(gx, r.out[1], i, Op::in), keep(gy, r.out[2], i, Op::other);
+    }
   }
 }
 

@@ -5,7 +5,7 @@
 #include <cuda_runtime.h>
 
 #include "lie/kernel.h"
-#include "lie/reverse.h"
+#include "lie/composed_reverse.h"
 
 namespace pypose {
 

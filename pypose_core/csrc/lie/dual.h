@@ -17,13 +17,6 @@ constexpr int next_power_of_two(int n) {
   return p;
 }
 
-// What derivatives of derivatives are made of is called, not inlined: it would take minutes to compile.
-#if defined(__CUDACC__)
-#define PP_CALLED PP_HD
-#else
-#define PP_CALLED __attribute__((noinline))
-#endif
-
 // N numbers added and scaled together.  Scalars get a SIMD vector, duals (of duals) a plain array.
 template <typename T, int N>
 struct Tangent {
@@ -230,8 +223,8 @@ struct ScalarOf<Dual<T, N>> {
   using type = scalar_of<T>;
 };
 
-// By dc_k/dx = (k c_{k+2} - c_{k+1})/2, exact at zero; c_8 and c_9 come without derivative: functions use c_0 to
-// c_5, their first derivatives up to c_7, their second ones up to c_9.
+// By dc_k/dx = (k c_{k+2} - c_{k+1})/2, exact at zero; c_10 and c_11 come without derivative: what is derived uses
+// c_0 to c_7, its first derivatives up to c_9, its second ones up to c_11.
 template <typename T, int N>
 PP_HD Stumpff<Dual<T, N>> stumpff(const Dual<T, N>& x) {
   const Stumpff<T> s = stumpff(x.v);
@@ -245,8 +238,10 @@ PP_HD Stumpff<Dual<T, N>> stumpff(const Dual<T, N>& x) {
   r.c5 = chain(x, s.c5, half * (T(5) * s.c7 - s.c6));
   r.c6 = chain(x, s.c6, half * (T(6) * s.c8 - s.c7));
   r.c7 = chain(x, s.c7, half * (T(7) * s.c9 - s.c8));
-  r.c8 = Dual<T, N>(s.c8);
-  r.c9 = Dual<T, N>(s.c9);
+  r.c8 = chain(x, s.c8, half * (T(8) * s.c10 - s.c9));
+  r.c9 = chain(x, s.c9, half * (T(9) * s.c11 - s.c10));
+  r.c10 = Dual<T, N>(s.c10);
+  r.c11 = Dual<T, N>(s.c11);
   return r;
 }
 

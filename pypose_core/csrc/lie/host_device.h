@@ -7,3 +7,11 @@
 #else
 #define PP_HD inline __attribute__((always_inline))
 #endif
+
+// PP_CALLED marks what is called on the CPU, not inlined: what many operations share and few rows need, and what
+// derivatives of derivatives are made of, which would take minutes to compile.
+#if defined(__CUDACC__)
+#define PP_CALLED PP_HD
+#else
+#define PP_CALLED __attribute__((noinline))
+#endif

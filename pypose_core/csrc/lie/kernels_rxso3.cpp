@@ -1,6 +1,6 @@
 // The CPU kernels of RxSO3.
 
-#include "lie/sim3.h"
+#include "lie/sim3_reverse.h"
 #include "lie/cpu_rows.h"
 
 namespace pypose {

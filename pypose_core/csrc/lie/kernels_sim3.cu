@@ -1,6 +1,6 @@
 // The CUDA kernels of Sim3.
 
-#include "lie/sim3.h"
+#include "lie/sim3_reverse.h"
 #include "lie/cuda_rows.cuh"
 
 namespace pypose {

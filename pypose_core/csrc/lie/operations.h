@@ -36,6 +36,10 @@ template <class G> struct Jr {
     }
   }
 };
+template <> struct Jr<SO3> {
+  static constexpr int in = 3, other = 0, rows = 3, out = 9;
+  template <typename T> static PP_HD void forward(const T* x, const T*, T* y) { so3_Jr(x, y); }
+};
 template <class G> struct Mul {
   static constexpr int in = G::width, other = G::width, rows = 0, out = G::width;
   template <typename T> static PP_HD void forward(const T* x, const T* y, T* z) { G::mul(x, y, z); }
@@ -95,7 +99,7 @@ template <class G> struct ToLeaf {
 };
 
 // The transposed derivative of Op at (x, y) times g, into gx and gy: by dual numbers in all directions at
-// once, unless a Reverse<Op> is written out (reverse.h).
+// once, unless a Reverse<Op> is written out (reverse.h and the files that it names).
 template <class Op> struct Reverse {
   static constexpr bool on_packs = false;   // the directions fill the vectors
   template <typename T>

@@ -1,5 +1,5 @@
-// Transposed derivatives written out, for what is called most: products, actions and adjoints of the
-// quaternion groups, Exp and Log of SO3 and SE3.
+// Transposed derivatives written out: products, actions, adjoints, Exp, Log and the angles of SO3 and SE3.  Those of
+// RxSO3 and Sim3 are in sim3_reverse.h, what follows from these in any group in composed_reverse.h.
 #pragma once
 
 #include "lie/operations.h"
@@ -46,6 +46,10 @@ PP_HD void accumulate(const T* x, int n, T* sum) {
   for (int i = 0; i < n; ++i) sum[i] = sum[i] + x[i];
 }
 
+template <> struct Reverse<Inv<SO3>> : WrittenOut {
+  template <typename T>
+  static PP_HD void backward(const T*, const T*, const T* g, T* gx, T*) { quat_conj(g, gx); }
+};
 template <> struct Reverse<Mul<SO3>> : WrittenOut {
   template <typename T>
   static PP_HD void backward(const T* x, const T* y, const T* g, T* gx, T* gy) { quat_mul_reverse(x, y, g, gx, gy); }
@@ -70,26 +74,6 @@ template <> struct Reverse<Inv<SE3>> : WrittenOut {
     for (int i = 0; i < 4; ++i) gq[i] = g[3 + i];
     quat_rotate_reverse(conj, x, minus, gq, gx);
     quat_conj(gq, gx + 3);
-  }
-};
-
-template <> struct Reverse<Between<SE3>> : WrittenOut {
-  template <typename T>
-  static PP_HD void backward(const T* x, const T* y, const T* g, T* gx, T* gy) {
-    T inverse[7], g_inverse[7];
-    SE3::inv(x, inverse);
-    Reverse<Mul<SE3>>::backward(inverse, y, g, g_inverse, gy);
-    Reverse<Inv<SE3>>::backward(x, y, g_inverse, gx, gy);
-  }
-};
-
-template <> struct Reverse<Between<SO3>> : WrittenOut {
-  template <typename T>
-  static PP_HD void backward(const T* x, const T* y, const T* g, T* gx, T* gy) {
-    T conj[4], g_conj[4];
-    quat_conj(x, conj);
-    quat_mul_reverse(conj, y, g, g_conj, gy);
-    quat_conj(g_conj, gx);
   }
 };
 
@@ -118,6 +102,23 @@ template <> struct Reverse<Act<SE3>> : WrittenOut {
     zero(gx + 3, 4);
     quat_rotate_reverse(x + 3, p, g, gx + 3, gp);
     copy3(g, gx);
+  }
+};
+
+// Homogeneous points: t is taken p[3] times.
+template <> struct Reverse<ActHomogeneous<SO3>> : WrittenOut {
+  template <typename T>
+  static PP_HD void backward(const T* x, const T* p, const T* g, T* gx, T* gp) {
+    Reverse<Act<SO3>>::backward(x, p, g, gx, gp);
+    gp[3] = g[3];
+  }
+};
+template <> struct Reverse<ActHomogeneous<SE3>> : WrittenOut {
+  template <typename T>
+  static PP_HD void backward(const T* x, const T* p, const T* g, T* gx, T* gp) {
+    Reverse<Act<SO3>>::backward(x + 3, p, g, gx + 3, gp);
+    for (int i = 0; i < 3; ++i) gx[i] = p[3] * g[i];
+    gp[3] = g[3] + dot3(x, g);
   }
 };
 
@@ -210,11 +211,10 @@ template <typename T>
 PP_HD void so3_log_reverse(const T* q, const T* g, T* gq) {
   const auto flip = primal(q[3]) < 0;
   const T along = select(flip, T(-q[3]), q[3]);
-  const Dual<T, 2> n2 = Dual<T, 2>::variable(dot3(q, q), 0), w = Dual<T, 2>::variable(along, 1);
-  const Dual<T, 2> f = atan_ratio(n2, w);
+  const AtanRatio<T> f = atan_ratio_slopes(T(dot3(q, q)), along);
   const T ug = dot3(q, g), sign = select(flip, T(-2), T(2));
-  for (int i = 0; i < 3; ++i) gq[i] = sign * (f.v * g[i] + T(2) * f.d[0] * ug * q[i]);
-  gq[3] = T(2) * f.d[1] * ug;
+  for (int i = 0; i < 3; ++i) gq[i] = sign * (f.value * g[i] + T(2) * f.by_n2 * ug * q[i]);
+  gq[3] = T(2) * f.by_w * ug;
 }
 
 template <> struct Reverse<Log<SO3>> : WrittenOut {
@@ -231,6 +231,25 @@ PP_HD void jinv_coefficient_slope(const Stumpff<T>& c, T* d, T* d_x) {
   *d_x = (top - *d * bottom) * inv;
 }
 
+// g (9, a matrix) of Jr = I - c_2 [x]x + c_3 [x]x^2; sets gx.
+template <> struct Reverse<Jr<SO3>> : WrittenOut {
+  template <typename T>
+  static PP_HD void backward(const T* x, const T*, const T* g, T* gx, T*) {
+    const T square = dot3(x, x), half = T(0.5);
+    const Stumpff<T> c = stumpff(square);
+    const T c2_x = half * (T(2) * c.c4 - c.c3), c3_x = half * (T(3) * c.c5 - c.c4);
+    const T skew[3] = {g[7] - g[5], g[2] - g[6], g[3] - g[1]}, trace = g[0] + g[4] + g[8];
+    T turned[3];   // (g + g') x
+    for (int i = 0; i < 3; ++i) {
+      turned[i] = T(0);
+      for (int j = 0; j < 3; ++j) turned[i] = turned[i] + (g[3 * i + j] + g[3 * j + i]) * x[j];
+    }
+    const T along = T(2) * (c3_x * (half * dot3(x, turned) - square * trace) - c2_x * dot3(x, skew));
+    const T twice = T(2) * trace;
+    for (int i = 0; i < 3; ++i) gx[i] = c.c3 * (turned[i] - twice * x[i]) - c.c2 * skew[i] + along * x[i];
+  }
+};
+
 template <> struct Reverse<Log<SE3>> : WrittenOut {
   template <typename T>
   static PP_HD void backward(const T* x, const T*, const T* g, T* gx, T*) {
@@ -240,6 +259,45 @@ template <> struct Reverse<Log<SE3>> : WrittenOut {
     copy3(g + 3, g_phi);
     hat_polynomial_reverse(T(1), T(-0.5), d, T(0), d_x, phi, x, g, g_phi, gx);
     so3_log_reverse(x + 3, g_phi, gx + 3);
+  }
+};
+
+template <> struct Reverse<Jinvp<SO3>> : WrittenOut {
+  template <typename T>
+  static PP_HD void backward(const T* x, const T* p, const T* g, T* gx, T* gp) {
+    T phi[3], g_phi[3], d, d_x;
+    so3_log(x, phi);
+    jinv_coefficient_slope(stumpff(dot3(phi, phi)), &d, &d_x);
+    zero(g_phi, 3);
+    hat_polynomial_reverse(T(1), T(-0.5), d, T(0), d_x, phi, p, g, g_phi, gp);
+    so3_log_reverse(x, g_phi, gx);
+  }
+};
+
+// h (3) of half the vector part of g o q*; sets gq and gg.
+template <typename T>
+PP_HD void quat_left_tangent_reverse(const T* q, const T* g, const T* h, T* gq, T* gg) {
+  T conj[4], half[4], g_conj[4];
+  for (int i = 0; i < 3; ++i) half[i] = T(0.5) * h[i];
+  half[3] = T(0);
+  quat_conj(q, conj);
+  quat_mul_reverse(g, conj, half, gg, g_conj);
+  quat_conj(g_conj, gq);
+}
+
+template <> struct Reverse<ToLeaf<SO3>> : WrittenOut {
+  template <typename T>
+  static PP_HD void backward(const T* x, const T* g, const T* h, T* gx, T* gg) {
+    quat_left_tangent_reverse(x, g, h, gx, gg);
+  }
+};
+template <> struct Reverse<ToLeaf<SE3>> : WrittenOut {
+  template <typename T>
+  static PP_HD void backward(const T* x, const T* g, const T* h, T* gx, T* gg) {
+    quat_left_tangent_reverse(x + 3, g + 3, h + 3, gx + 3, gg + 3);
+    cross(g, h + 3, gx);
+    cross(h + 3, x, gg);
+    accumulate(h, 3, gg);
   }
 };
 

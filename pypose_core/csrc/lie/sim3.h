@@ -11,35 +11,60 @@ struct Similarity {
   T A, B, C;
 };
 
-// With m_n = integral of u^n e^{u sigma}:  A = sum m_{2j+1} (-x)^j/(2j+1)!, B = sum m_{2j+2} (-x)^j/(2j+2)!;
-// m_18 by its series, the others by m_{n-1} = (e^sigma - sigma m_n)/n.  For sigma^2 + x < 1.
+// W's coefficients with their derivatives by x and by sigma.
 template <typename T>
-PP_HD Similarity<T> similarity_series(const T& x, const T& sigma, const T& scale) {
-  T m = T(0);
-  for (int i = 14; i >= 0; --i) m = T(1.0 / (19 + i)) + m * sigma * T(1.0 / (i + 1));
-  T A = T(0), B = T(0);
+struct SimilaritySlopes {
+  Similarity<T> w, x, sigma;
+};
+
+// With m_n = integral of u^n e^{u sigma}:  A = sum m_{2j+1} (-x)^j/(2j+1)!, B = sum m_{2j+2} (-x)^j/(2j+2)!;
+// m_19 by its series, the others by m_{n-1} = (e^sigma - sigma m_n)/n; dm_n/dsigma = m_{n+1}.  For sigma^2 + x < 1.
+template <typename T>
+PP_HD SimilaritySlopes<T> similarity_series(const T& x, const T& sigma, const T& scale) {
+  T above = T(0);
+  for (int i = 13; i >= 0; --i) above = T(1.0 / (20 + i)) + above * sigma * T(1.0 / (i + 1));
+  T m = (scale - sigma * above) * T(1.0 / 19);
+  T A = T(0), A_x = T(0), A_sigma = T(0), B = T(0), B_x = T(0), B_sigma = T(0);
   // Horner's rule in -x from the highest power down, as the recurrence delivers the m_n.
   for (int n = 18; n >= 2; n -= 2) {
-    B = m - x * B * T(1.0 / ((n + 1) * (n + 2)));
-    m = (scale - sigma * m) * T(1.0 / n);
-    A = m - x * A * T(1.0 / (n * (n + 1)));
-    m = (scale - sigma * m) * T(1.0 / (n - 1));
+    const T b = T(1.0 / ((n + 1) * (n + 2))), a = T(1.0 / (n * (n + 1)));
+    B_x = -b * (B + x * B_x);
+    B = m - b * x * B;
+    B_sigma = above - b * x * B_sigma;
+    above = m;
+    m = (scale - sigma * above) * T(1.0 / n);
+    A_x = -a * (A + x * A_x);
+    A = m - a * x * A;
+    A_sigma = above - a * x * A_sigma;
+    above = m;
+    m = (scale - sigma * above) * T(1.0 / (n - 1));
   }
-  return {A, B * T(0.5), m};
+  return {{A, B * T(0.5), m}, {A_x, B_x * T(0.5), T(0)}, {A_sigma, B_sigma * T(0.5), above}};
 }
 
 // Otherwise by parts: (sigma^2 + x) A = 1 - e^sigma (c_0 - sigma c_1), (sigma^2 + x) B = C - e^sigma (c_1 - sigma c_2).
 template <typename T>
-PP_HD Similarity<T> similarity_by_parts(const T& x, const T& sigma, const T& scale) {
+PP_CALLED SimilaritySlopes<T> similarity_by_parts(const T& x, const T& sigma, const T& scale) {
   const Stumpff<T> c = stumpff(x);
-  const T inv = T(1) / (sigma * sigma + x);
-  T C = T(0);
-  for (int i = 14; i >= 0; --i) C = T(1) + C * sigma * T(1.0 / (i + 2));
+  const T inv = T(1) / (sigma * sigma + x), half = T(0.5), twice = sigma + sigma;
+  const T c0_x = -half * c.c1, c1_x = half * (c.c3 - c.c2), c2_x = half * (c.c4 + c.c4 - c.c3);
+  T C = T(0), C_sigma = T(0);
+  for (int i = 14; i >= 0; --i) {
+    C_sigma = (C + sigma * C_sigma) * T(1.0 / (i + 2));
+    C = T(1) + C * sigma * T(1.0 / (i + 2));
+  }
   const auto near = primal(sigma) > -0.25 && primal(sigma) < 0.25;
-  Similarity<T> s;
-  s.C = select(near, C, T((scale - T(1)) / sigma));
-  s.A = (T(1) - scale * (c.c0 - sigma * c.c1)) * inv;
-  s.B = (s.C - scale * (c.c1 - sigma * c.c2)) * inv;
+  const T away = select(near, T(1), sigma);   // no division by zero where it is not used
+  SimilaritySlopes<T> s;
+  s.w.C = select(near, C, T((scale - T(1)) / away));
+  s.sigma.C = select(near, C_sigma, T((scale - s.w.C) / away));
+  s.x.C = T(0);
+  s.w.A = (T(1) - scale * (c.c0 - sigma * c.c1)) * inv;
+  s.x.A = -(scale * (c0_x - sigma * c1_x) + s.w.A) * inv;
+  s.sigma.A = (scale * (c.c1 - c.c0 + sigma * c.c1) - twice * s.w.A) * inv;
+  s.w.B = (s.w.C - scale * (c.c1 - sigma * c.c2)) * inv;
+  s.x.B = -(scale * (c1_x - sigma * c2_x) + s.w.B) * inv;
+  s.sigma.B = (s.sigma.C + scale * (c.c2 - c.c1 + sigma * c.c2) - twice * s.w.B) * inv;
   return s;
 }
 
@@ -48,15 +73,18 @@ PP_HD Similarity<T> select(const M& condition, const Similarity<T>& a, const Sim
   return {select(condition, a.A, b.A), select(condition, a.B, b.B), select(condition, a.C, b.C)};
 }
 
+// What a function does not use of the series is not computed, being inlined.
 template <typename T>
-PP_HD Similarity<T> similarity(const T& x, const T& sigma) {
+PP_HD SimilaritySlopes<T> similarity(const T& x, const T& sigma) {
   using std::exp;
   const T scale = exp(sigma);
   const auto small = primal(x) + primal(sigma) * primal(sigma) < 1;
   if (all(small)) return similarity_series(x, sigma, scale);
-  const Similarity<T> by_parts = similarity_by_parts(x, sigma, scale);
+  const SimilaritySlopes<T> by_parts = similarity_by_parts(x, sigma, scale);
   if (!any(small)) return by_parts;
-  return select(small, similarity_series(x, sigma, scale), by_parts);
+  const SimilaritySlopes<T> series = similarity_series(x, sigma, scale);
+  return {select(small, series.w, by_parts.w), select(small, series.x, by_parts.x),
+          select(small, series.sigma, by_parts.sigma)};
 }
 
 // W^-1 = C' I + A' [phi]x + B' [phi]x^2
@@ -129,7 +157,7 @@ struct Sim3 {
 
   template <typename T> static PP_HD void exp(const T* x, T* X) {
     using std::exp;
-    const Similarity<T> w = similarity(dot3(x + 3, x + 3), x[6]);
+    const Similarity<T> w = similarity(dot3(x + 3, x + 3), x[6]).w;
     hat_polynomial_times(w.C, w.A, w.B, x + 3, x, X);
     so3_exp(x + 3, X + 3);
     X[7] = exp(x[6]);
@@ -139,7 +167,7 @@ struct Sim3 {
     so3_log(X + 3, x + 3);
     x[6] = log(X[7]);
     const T square = dot3(x + 3, x + 3);
-    const Similarity<T> w = inverse(similarity(square, x[6]), square);
+    const Similarity<T> w = inverse(similarity(square, x[6]).w, square);
     hat_polynomial_times(w.C, w.A, w.B, x + 3, X, x);
   }
   template <typename T> static PP_HD void inv(const T* X, T* Y) {
@@ -182,28 +210,25 @@ struct Sim3 {
     quat_rotate_inv(X + 3, a + 3, out + 3);
     out[6] = a[6];
   }
-  // Directional derivative of W(phi, sigma) tau along phi -> b_phi, sigma -> b_sigma; W's coefficients are
-  // differentiated as dual numbers in (x, sigma).
+  // Directional derivative of W(phi, sigma) tau along phi -> b_phi, sigma -> b_sigma.
   template <typename T>
-  static PP_HD void w_derivative(const Similarity<Dual<T, 2>>& w, const T* phi, const T* tau, const T* b_phi,
+  static PP_HD void w_derivative(const SimilaritySlopes<T>& s, const T* phi, const T* tau, const T* b_phi,
                                  const T& b_sigma, T* out) {
     const T dx = T(2) * dot3(phi, b_phi);
-    hat_polynomial_derivative(w.A.v, w.B.v, T(dx * w.A.d[0] + b_sigma * w.A.d[1]),
-                              T(dx * w.B.d[0] + b_sigma * w.B.d[1]), phi, tau, b_phi, out);
-    const T stretch = b_sigma * w.C.d[1];
+    hat_polynomial_derivative(s.w.A, s.w.B, T(dx * s.x.A + b_sigma * s.sigma.A), T(dx * s.x.B + b_sigma * s.sigma.B),
+                              phi, tau, b_phi, out);
+    const T stretch = b_sigma * s.sigma.C;
     for (int i = 0; i < 3; ++i) out[i] = out[i] + stretch * tau[i];
-  }
-  template <typename T> static PP_HD Similarity<Dual<T, 2>> coefficients(const T* phi, const T& sigma) {
-    return similarity(Dual<T, 2>::variable(dot3(phi, phi), 0), Dual<T, 2>::variable(sigma, 1));
   }
   template <typename T> static PP_HD void jlp(const T* x, const T* b, T* out) {
     const T* phi = x + 3;
-    const Similarity<Dual<T, 2>> w = coefficients(phi, x[6]);
+    const SimilaritySlopes<T> s = similarity(T(dot3(phi, phi)), x[6]);
+    const Similarity<T>& w = s.w;
     T t[3], moved[3], dt[3], turned[3];
     SO3::jlp(phi, b + 3, out + 3);
-    hat_polynomial_times(w.C.v, w.A.v, w.B.v, phi, x, t);
-    hat_polynomial_times(w.C.v, w.A.v, w.B.v, phi, b, moved);
-    w_derivative(w, phi, x, b + 3, b[6], dt);
+    hat_polynomial_times(w.C, w.A, w.B, phi, x, t);
+    hat_polynomial_times(w.C, w.A, w.B, phi, b, moved);
+    w_derivative(s, phi, x, b + 3, b[6], dt);
     cross(t, out + 3, turned);
     for (int i = 0; i < 3; ++i) out[i] = moved[i] + dt[i] + turned[i] - b[6] * t[i];
     out[6] = b[6];
@@ -213,11 +238,11 @@ struct Sim3 {
     T phi[3], tau[3], dt[3], turned[3], rest[3];
     so3_log(X + 3, phi);
     const T square = dot3(phi, phi);
-    const Similarity<Dual<T, 2>> w = coefficients(phi, T(log(X[7])));
-    const Similarity<T> v = inverse(Similarity<T>{w.A.v, w.B.v, w.C.v}, square);
+    const SimilaritySlopes<T> s = similarity(square, T(log(X[7])));
+    const Similarity<T> v = inverse(s.w, square);
     hat_polynomial_times(v.C, v.A, v.B, phi, X, tau);
     v_inverse_times(stumpff(square), phi, a + 3, out + 3);
-    w_derivative(w, phi, tau, out + 3, a[6], dt);
+    w_derivative(s, phi, tau, out + 3, a[6], dt);
     cross(X, a + 3, turned);
     for (int i = 0; i < 3; ++i) rest[i] = a[i] - turned[i] + a[6] * X[i] - dt[i];
     hat_polynomial_times(v.C, v.A, v.B, phi, rest, out);

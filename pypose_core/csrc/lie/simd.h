@@ -81,7 +81,7 @@ PP_HD Pack<T> each(const Pack<T>& x, const F& f) {
   return y;
 }
 template <typename T> PP_HD Pack<T> sqrt(const Pack<T>& x) { return each(x, [](T a) { return std::sqrt(a); }); }
-template <typename T> PP_HD Pack<T> exp(const Pack<T>& x) { return each(x, [](T a) { return std::exp(a); }); }
-template <typename T> PP_HD Pack<T> log(const Pack<T>& x) { return each(x, [](T a) { return std::log(a); }); }
+template <typename T> PP_CALLED Pack<T> exp(const Pack<T>& x) { return each(x, [](T a) { return std::exp(a); }); }
+template <typename T> PP_CALLED Pack<T> log(const Pack<T>& x) { return each(x, [](T a) { return std::log(a); }); }
 
 }  // namespace pypose

@@ -48,7 +48,7 @@ PP_HD Pack<T> short_series(const Pack<T>& x) {
 }
 
 template <typename T>
-PP_HD void sine_and_cosine(const Pack<T>& angle, Pack<T>* sine, Pack<T>* cosine) {
+PP_CALLED void sine_and_cosine(const Pack<T>& angle, Pack<T>* sine, Pack<T>* cosine) {
   using P = Pack<T>;
   using H = HalfPi<T>;
   if (!all(angle < largest_reduced_angle) || !all(-angle < P(largest_reduced_angle))) {
@@ -67,13 +67,20 @@ PP_HD void sine_and_cosine(const Pack<T>& angle, Pack<T>* sine, Pack<T>* cosine)
   *cosine = select(minus_cosine, -c_out, c_out);
 }
 
-// As std::atan2; squares of numbers beyond 1e19 overflow in float.
+// As std::atan2 of finite numbers.  The smaller over the larger of the two; above tan(pi/8) from 45 degrees on: one
+// division, and the polynomial of atan_ratio.h.
 template <typename T>
-PP_HD Pack<T> atan2(const Pack<T>& y, const Pack<T>& x) {
+PP_CALLED Pack<T> atan2(const Pack<T>& y, const Pack<T>& x) {
   using P = Pack<T>;
   const auto negative = [](const P& a) { return Condition<T>{reinterpret_cast<typename P::Mask>(a.v) < 0}; };
   const P n = select(negative(y), -y, y), m = select(negative(x), -x, x);
-  const P angle = n * atan_ratio(P(n * n), select(n + m <= P(0), P(1), m));
+  const Condition<T> steep = m < n;
+  const P low = select(steep, m, n), high = select(steep, n, m);
+  const Condition<T> far = high * P(0.41421356237309504880) < low;
+  const P t = select(far, low - high, low) / select(high <= P(0), P(1), select(far, low + high, high));
+  P angle = t * polynomial<AtanSeries<T>>(P(t * t));
+  angle = select(far, angle + P(0.78539816339744830962), angle);
+  angle = select(steep, P(1.57079632679489661923) - angle, angle);
   return with_sign(select(negative(x), P(3.14159265358979323846) - angle, angle), y);
 }
 
