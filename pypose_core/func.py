@@ -106,8 +106,8 @@ def _retaining_wrapper(wrap: Callable) -> Callable:
 def retain_ltype() -> Iterator[None]:
     """Within it torch.func's own transforms hand on LieTensors as such, in this thread.
 
-    The only place that changes torch's modules, for as long as a caller is inside; the functions of this
-    module do without.
+    The only place that changes torch's modules, for as long as a caller is inside: torch.func.vmap makes its
+    tensors in C++ and consults no mode. The functions of this module do without.
     """
     with _lock:
         if _holders[0] == 0:

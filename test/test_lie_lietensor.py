@@ -112,6 +112,34 @@ def test_mistakes_are_said_in_words():
         assert pp.randn_SO3(2).translation().tolist() == [[0, 0, 0], [0, 0, 0]]
 
 
+def test_an_index_into_elements_gives_no_lietensor_though_the_sizes_agree():
+    """Of five elements of five numbers each, one number of each is no element."""
+    X = pp.randn_RxSO3(5)
+    for part in (X[..., 0], X[:, 0], X[..., [4, 3, 2, 1, 0]], X[:, ::1][..., None], X[1, 0:3]):
+        assert type(part) is torch.Tensor
+    for part in (X[0], X[..., :], X[1:, :], X[None], X[:, None], X[torch.arange(5) > 2], X[..., 0:5], X[[0, 1]]):
+        assert type(part) is pp.RxSO3
+
+
+@pytest.mark.parametrize('weighed', [True, False])
+def test_backward_of_a_lietensor_is_that_of_its_coordinates(weighed):
+    X, Y = pp.Parameter(pp.randn_SE3(3)), pp.Parameter(pp.randn_SE3(3))
+    weight = torch.linspace(-1, 1, 18).view(3, 6)
+    for backward in (lambda out: out.backward(weight, retain_graph=True),
+                     lambda out: out.backward(weight, inputs=[X]),
+                     lambda out: out.tensor().backward(weight)) if weighed else (lambda out: out[0, 2].backward(),):
+        X.grad = None
+        out = (X @ Y).Log()
+        backward(out)
+        expected, = torch.autograd.grad((X @ Y).Log().tensor(), X, weight if weighed else torch.zeros(
+            3, 6).index_put((torch.tensor(0), torch.tensor(2)), torch.tensor(1.0)))
+        assert torch.equal(X.grad, expected)
+    with pytest.raises(RuntimeError, match='scalar outputs'):
+        (X @ Y).Log().backward()
+    with pytest.raises(RuntimeError, match='[Mm]ismatch in shape'):
+        (X @ Y).Log().backward(torch.ones(2, 6))
+
+
 def same(a, b):
     return type(a) is type(b) and torch.equal(a.tensor(), b.tensor()) and a.requires_grad == b.requires_grad
 
@@ -173,6 +201,11 @@ def test_data_loader_workers_collate_lietensors(workers):
 
 
 def _train(rank: int, size: int, folder: str) -> None:
+    rank += size - 1   # spawn() counts the one that it starts from 0
+    _train_as(rank, size, folder)
+
+
+def _train_as(rank: int, size: int, folder: str) -> None:
     torch.distributed.init_process_group('gloo', f'file://{folder}/rendezvous', rank=rank, world_size=size)
     torch.manual_seed(0)
     module = torch.nn.parallel.DistributedDataParallel(Poses())
@@ -186,7 +219,9 @@ def _train(rank: int, size: int, folder: str) -> None:
 
 
 def test_distributed_data_parallel_averages_left_tangent_gradients(tmp_path):
-    torch.multiprocessing.spawn(_train, (2, str(tmp_path)), nprocs=2)
+    other = torch.multiprocessing.spawn(_train, (2, str(tmp_path)), nprocs=1, join=False)
+    _train_as(0, 2, str(tmp_path))
+    other.join()
     first, second = (torch.load(tmp_path / f'{rank}.pt') for rank in range(2))
     assert torch.equal(first.tensor(), second.tensor())
     torch.manual_seed(0)

@@ -259,7 +259,7 @@ def test_compiled_calls_of_the_operators():
 
 
 def test_the_gil_is_released():
-    x = torch.randn(1_000_000, 7, dtype=torch.float64)
+    x = torch.randn(2_000_000, 7)
     turns, stop = [0], threading.Event()
 
     def count():
@@ -269,8 +269,8 @@ def test_the_gil_is_released():
     thread = threading.Thread(target=count)
     thread.start()
     before = turns[0]
-    for _ in range(3):
-        torch.ops.pypose.Sim3_jr(x)
+    for _ in range(5):
+        torch.ops.pypose.SE3_log(x)
     during = turns[0] - before
     stop.set()
     thread.join()
@@ -285,7 +285,8 @@ from pypose_core import native
 assert not native.available
 X = pp.Parameter(pp.randn_SE3(3, dtype=torch.float64))
 ((X @ X.Inv() @ X).Log().tensor().square().sum() + (X @ torch.ones(3)).sum()).backward()
-steps = torch.optim.Adam([X]); steps.step()
+with torch.no_grad():
+    X.add_(X.grad, alpha=-0.1)
 print(X.grad.shape, (X + pp.randn_se3(3, dtype=torch.float64)).euler().shape)
 '''
     done = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], env={'PYPOSE_NATIVE': '0'},
@@ -295,7 +296,7 @@ print(X.grad.shape, (X + pp.randn_se3(3, dtype=torch.float64)).euler().shape)
 
 
 @pytest.mark.skipif(shutil.which('nvcc') is None, reason='no CUDA compiler')
-@pytest.mark.parametrize('group', ['so3', 'se2'])
+@pytest.mark.parametrize('group', ['so3', pytest.param('se2', marks=pytest.mark.slow)])
 def test_the_same_row_functions_compile_for_cuda(group, tmp_path):
     sources = Path(pp.__file__).parent / 'csrc'
     subprocess.run(['nvcc', '-std=c++20', '-O1', '--expt-relaxed-constexpr', '-arch=sm_90', f'-I{sources}', '-c',

@@ -1,4 +1,7 @@
 """LieTensors under torch.func, torch.compile and torch.export."""
+import sys
+import types
+
 import pytest
 import torch
 from test_lie_groups import close, random
@@ -87,6 +90,17 @@ def test_retain_ltype_hands_lietensors_to_the_transforms_of_torch():
     close(reverse, GROUPS['SO3'].functions['to_leaf'](X.tensor()[:, None], coordinates), 1e-13)
 
 
+def test_nothing_of_torch_is_replaced():
+    """Neither by the import nor after retain_ltype(): no function in torch's modules or classes is ours."""
+    with pp.retain_ltype():
+        pass
+    spaces = [vars(module) for name, module in list(sys.modules.items()) if name.partition('.')[0] == 'torch']
+    spaces += [vars(cls) for cls in (torch.Tensor, torch.nn.Parameter, torch.nn.Module, torch.optim.Optimizer)]
+    functions = {f for space in spaces for f in list(space.values()) if type(f) is types.FunctionType}
+    assert len(functions) > 1000
+    assert not [f for f in functions if 'pypose' in f.__code__.co_filename]
+
+
 def test_vmap_of_lietensors():
     X, Y = random('SE3', 4), random('SE3', 4, seed=1)
     out = pp.func.vmap(lambda X, Y: X @ Y)(X, Y)
@@ -103,19 +117,26 @@ def program(X, a, p):
     return Z, moved + Z.Adj(a).tensor()[..., :3] + Z.euler() + Z.Jinvp(a)[..., :3]
 
 
-def test_compile_takes_whole_programs():
+def step(X, a, p):
+    Z = X @ a.Exp()
+    return Z, Z.Inv() @ p
+
+
+@pytest.mark.parametrize('program, backend', [(program, 'eager'), (step, 'inductor')])
+def test_compile_takes_whole_programs(program, backend):
+    """All of them by the front end, which is where LieTensors are; a short one down to machine code."""
     torch._dynamo.reset()
     X, a, p = random('SE3', 3), random('se3', 3), torch.ones(3, dtype=torch.float64)
     Z, out = program(X, a, p)
-    compiled_Z, compiled_out = torch.compile(program, fullgraph=True)(X, a, p)
+    compiled_Z, compiled_out = torch.compile(program, fullgraph=True, backend=backend)(X, a, p)
     assert type(compiled_Z) is pp.SE3
     close(compiled_Z, Z, 1e-12)
     close(compiled_out, out, 1e-12)
 
 
-@pytest.mark.parametrize('name', ['SO3', 'RxSO3', 'Sim3', 'SO2', 'SE2', 'SE23'])
+@pytest.mark.parametrize('name', ['RxSO3', 'Sim3', 'SE2', 'SE23'])
 def test_compile_follows_every_group(name):
-    """What the compiler's front end traces in one graph; that graph run as it is."""
+    """What the compiler's front end traces in one graph; that graph run as it is. SO3 and SO2 are parts of these."""
     torch._dynamo.reset()
     f, x = residual(name), random(name.lower()).tensor()
     close(torch.compile(f, fullgraph=True, backend='eager')(x), f(x), 1e-12)

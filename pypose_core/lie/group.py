@@ -132,8 +132,10 @@ class LieGroup(LieTensor):
     # Parts.
 
     def rotation(self) -> LieTensor:
-        """The rotation, as SO3 (planar groups: SO2)."""
+        """The rotation, as SO3 (planar groups: SO2), a view; of these themselves."""
         lo, hi = type(self).operations.rotation
+        if hi - lo == type(self).operations.width:
+            return self
         return self._part(lo, hi)
 
     def _part(self, lo: int, hi: int) -> LieTensor:

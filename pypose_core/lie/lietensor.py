@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, overload
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import _engine_run_backward
 
 from pypose_core.lie import cumulative, leaf
-from pypose_core.lie.dispatch import call_plain, is_compiling, plain
+from pypose_core.lie.dispatch import call_plain, eager, is_compiling, plain
 from pypose_core.lie.step import SPECIAL
 
 if TYPE_CHECKING:
@@ -62,6 +63,16 @@ def wrap_result(result, cls: type[LieTensor]):
     if isinstance(result, (tuple, list)):
         return type(result)([wrap_result(r, cls) for r in result])
     return result
+
+
+def _takes_whole(index: tuple, X: Tensor) -> bool:
+    """Whether a tuple of indices leaves the last dimension of X, which is one element, as it is."""
+    used = sum(0 if i is None or i is Ellipsis else i.ndim if getattr(i, 'dtype', None) == torch.bool else 1
+               for i in index)
+    if used < X.dim() and not any(i is Ellipsis for i in index):
+        return True
+    last, width = index[-1], X.size(-1)
+    return last is Ellipsis or (isinstance(last, slice) and last.indices(width) == (0, width, 1))
 
 
 def first_type(args) -> type[LieTensor] | None:
@@ -170,14 +181,29 @@ class LieTensor(Tensor):
 
     def __getitem__(self, index):
         if is_compiling():
-            return wrap_result(plain(self)[index], type(self).kind)
+            x = plain(self)
+            whole = type(index) is not tuple or _takes_whole(index, x)
+            return wrap_result(x[index], type(self).kind) if whole else x[index]
         item = call_plain(_get_item, (), (self, index))
         if type(index) in (int, slice) and type(item) is Tensor:
             dim = item.dim()
             if (dim > 0 if type(index) is int else dim > 1):
                 item.__class__ = type(self).kind
                 return item
+        if type(index) is tuple and not _takes_whole(index, plain(self)):
+            return plain(item)
         return wrap_result(item, type(self).kind)
+
+    def backward(self, gradient: Tensor | None = None, retain_graph: bool | None = None, create_graph: bool = False,
+                 inputs=None) -> None:
+        """Tensor.backward(): derivatives of the coordinates, weighed by `gradient`, into the leaves' .grad."""
+        if inputs is None and type(gradient) is Tensor and gradient.shape == self.shape and eager():
+            # torch's Python checks what is known here, which takes longer than the derivatives of a few elements.
+            retain = create_graph if retain_graph is None else retain_graph
+            _engine_run_backward((self,), (gradient,), retain, create_graph, (), allow_unreachable=True,
+                                 accumulate_grad=True)
+        else:
+            torch.autograd.backward(self, gradient, retain_graph, create_graph, inputs=inputs)
 
     def clone(self, *, memory_format: torch.memory_format = torch.preserve_format) -> LieTensor:
         if is_compiling():
