@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture
 def robot(data, tmp_path):
-    """run(config, bag, remaps, rate) -> (peer, corrected odometry, edges): plays it and waits for the end."""
+    """run(config, bag, remaps, rate, nodes) -> (peer, corrected odometry, edges): plays it and waits for the end."""
     processes = []
     with reserved_domain() as domain:
         peer = Peer(domain)
@@ -30,10 +30,10 @@ def robot(data, tmp_path):
         peer.node.create_subscription(PoseGraphEdge, 'loop_closure', edges.append, qos.EVENTS)
         environment = os.environ | {'ROS_DOMAIN_ID': str(domain)}
 
-        def run(config: str, bag: str, remaps: dict[str, str], rate: float):
+        def run(config: str, bag: str, remaps: dict[str, str], rate: float, nodes: str = 'pose_graph,loop_closure'):
             with (tmp_path / 'log').open('w') as out:
                 processes.append(subprocess.Popen(
-                    [sys.executable, ROOT / 'scripts' / 'bringup', '--nodes', 'pose_graph,loop_closure', '--ros-args',
+                    [sys.executable, ROOT / 'scripts' / 'bringup', '--nodes', nodes, '--ros-args',
                      '--params-file', ROOT / 'config' / 'robots' / f'{config}.yaml', '-p', 'use_sim_time:=true'],
                     stdout=out, stderr=out, env=environment))
             peer.until(lambda: peer.node.count_publishers('odometry/corrected'), 'the nodes appear', 60)
@@ -111,3 +111,18 @@ def test_a_husky_is_turned_to_the_north_by_its_fixes(robot, data):
                                {'/husky_velocity_controller/odom': '/odometry'}, 10.0)
     messages = read(data / 'bags' / 'robot_localization_test1_husky.bag', '/husky_velocity_controller/odom')
     consistent(peer, corrected, messages)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_jackals_imu_and_wheels_agree_through_both_nodes(robot, data):
+    peer, corrected, _ = robot('jackal', 'robot_localization_test2_jackal.bag',
+                               {'/jackal_velocity_controller/odom': '/odometry', '/imu/data': '/imu/data_raw'}, 1.0,
+                               'imu_preintegration,pose_graph')
+    wheels = read(data / 'bags' / 'robot_localization_test2_jackal.bag', '/jackal_velocity_controller/odom')
+    way = np.array([pose_of(m)[:2] for m in wheels])
+    ours = np.array([convert.pose_from_msg(m.pose.pose)[:2] for m in corrected])
+    driven, found = (np.linalg.norm(np.diff(path[::25], axis=0), axis=1).sum() for path in (way, ours))
+    assert len(corrected) > 1000 and driven > 5.0 and abs(found / driven - 1) < 0.15
+    heard = {(t.header.frame_id, t.child_frame_id) for t in peer.transforms}
+    assert {('map', 'odom'), ('odom', 'base_link')} <= heard
