@@ -5,8 +5,8 @@ The middleware does not tell when it overwrites messages in a queue that ran ove
 from collections import deque
 
 MEMORY = 32         # intervals
-ALIKE = 0.25        # of the period, by which the intervals of a regular source differ
-LEAST_ALIKE = 0.7   # of the intervals of a regular source
+ALIKE = 0.25        # of the period, by which the intervals of a regular source differ from a multiple of it
+LEAST_ALIKE = 0.8   # of the intervals of a regular source
 
 
 class Missing:
@@ -26,8 +26,10 @@ class Missing:
         if len(ordered) < MEMORY // 2:
             return 0
         low = ordered[len(ordered) // 4]
-        alike = [each for each in ordered if abs(each - low) <= ALIKE * low]
-        period = sum(alike) / len(alike)
-        if interval <= 1.5 * period or len(alike) < LEAST_ALIKE * len(ordered):
+        single = [each for each in ordered if abs(each - low) <= ALIKE * low]
+        period = sum(single) / len(single)
+        # While many are lost the intervals of a regular source are multiples of its period.
+        alike = sum(abs(each / period - max(1, round(each / period))) <= ALIKE for each in ordered)
+        if interval <= 1.5 * period or alike < LEAST_ALIKE * len(ordered):
             return 0
         return round(interval / period) - 1

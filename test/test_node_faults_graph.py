@@ -134,6 +134,9 @@ def test_only_of_a_regular_source_it_is_known_what_is_missing():
     generator = np.random.default_rng(0)
     stamps = np.cumsum(SECOND // 10 + generator.integers(-SECOND // 100, SECOND // 100, 100))
     assert sum(regular.before(int(stamp)) for stamp in np.delete(stamps, slice(50, 57))) == 7
+    heavy, kept = Missing(), np.append(np.arange(20), 20 + generator.choice(2000, 1000, replace=False))
+    lost = sum(heavy.before(10 ** 18 + int(k) * SECOND // 10) for k in np.sort(kept))
+    assert abs(lost - (max(kept) + 1 - len(kept))) < 30     # half of all, one by one
     assert sum(irregular.before(int(stamp)) for stamp in np.cumsum(generator.integers(1, SECOND, 100))) == 0
     assert regular.before(int(stamps[3])) == 0      # the clock went back
 
