@@ -37,6 +37,8 @@ class Outcome:
     """(N, 2) m/s, rad/s."""
     cross_track: NDArray[np.float64]
     """(N,) m from the true place to the way."""
+    own_track: NDArray[np.float64]
+    """(N,) m from the estimated place to the way: what the controller alone answers for."""
     cycles: NDArray[np.float64]
     """(N,) s that the controller took."""
     drift: float
@@ -110,7 +112,7 @@ def drive(course: Course, robot: SimulatorConfig, config: PathTrackerConfig, *, 
         tracker.set_path(course.path)
     dt, truth_path, s = 1 / robot.imu.rate, ReferencePath(course.path), 0.0
     every = round(1 / (config.frequency * dt))
-    truth, commands, offsets, cycles, clearance, scans = [], [], [], [], np.inf, 0
+    truth, commands, offsets, own, cycles, clearance, scans = [], [], [], [], [], np.inf, 0
     status, command = TrackingStatus.IDLE, (0.0, 0.0)
     steps = round((STANDING + TIME_LIMIT * truth_path.length / config.limits.max_speed) / dt)
     for k in range(steps):
@@ -146,9 +148,10 @@ def drive(course: Course, robot: SimulatorConfig, config: PathTrackerConfig, *, 
         truth.append(simulator.pose)
         commands.append(command)
         offsets.append(offset)
+        own.append(truth_path.project(pose[:2], s - 1.0, s + 1.0)[1])
         if status is TrackingStatus.REACHED or status.failed:
             break
     estimate = flat(smoother.output.T_odom_base)
     return Outcome(status, k * dt, simulator.collisions, clearance, np.array(truth), np.array(commands),
-                   np.array(offsets), np.array(cycles), float(np.hypot(*(estimate - simulator.pose)[:2])),
+                   np.array(offsets), np.array(own), np.array(cycles), float(np.hypot(*(estimate - simulator.pose)[:2])),
                    float(np.hypot(*(estimate - truth_path.goal)[:2])))

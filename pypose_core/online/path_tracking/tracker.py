@@ -247,7 +247,10 @@ class PathTracker:
     def _commanded(self, now_ns: int, twist: NDArray) -> NDArray:
         """(controls,) the command before, or the speed that is measured where there was none lately."""
         recent = 0 <= now_ns - self._before_ns < FORGET * 1e9
-        before = self._before if recent and (self._warm or not self._before.any()) else twist
+        before = self._before
+        if not recent or (before.any() and not self._warm):
+            # What is slower than a standing robot's estimate errs by is no speed.
+            before = twist if np.hypot(*twist[:2]) > self.config.goal.stopped_speed else np.zeros(3)
         return before if self.problem.controls == 3 else before[[0, 2]]
 
     def _reference(self, pose: NDArray, offset: float, before: NDArray) -> tuple[NDArray, NDArray, NDArray]:
