@@ -63,8 +63,9 @@ def beside_pursuit(seeds: int, metres: float) -> Record:
     return Record(
         f'{seeds} drives of {metres:g} m without obstacles: cross-track error', 'pure pursuit', times[False],
         times[True], times[True] / times[False], reached, None,
-        f'RMSE from the way of the robot\'s own estimate: ours {own[False]:.2f} cm, pure pursuit {own[True]:.2f} cm; of '
-        f'the true place, so with the drift: {rmse[False]:.1f} and {rmse[True]:.1f} cm; agree: both reach every goal; times are CPU seconds of a drive')
+        f'RMSE from the way of the own estimate: ours {own[False]:.2f} cm, pure pursuit {own[True]:.2f} cm; of the '
+        f'true place, so with the drift: {rmse[False]:.1f} and {rmse[True]:.1f} cm; agree: both reach every goal; '
+        'times are CPU seconds of a drive')
 
 
 def live(laps: float) -> Record:

@@ -153,5 +153,6 @@ def drive(course: Course, robot: SimulatorConfig, config: PathTrackerConfig, *, 
             break
     estimate = flat(smoother.output.T_odom_base)
     return Outcome(status, k * dt, simulator.collisions, clearance, np.array(truth), np.array(commands),
-                   np.array(offsets), np.array(own), np.array(cycles), float(np.hypot(*(estimate - simulator.pose)[:2])),
-                   float(np.hypot(*(estimate - truth_path.goal)[:2])))
+                   np.array(offsets), np.array(own), np.array(cycles),
+                   drift=float(np.hypot(*(estimate - simulator.pose)[:2])),
+                   goal_error=float(np.hypot(*(estimate - truth_path.goal)[:2])))
