@@ -7,7 +7,8 @@ Arguments: see `ros2 launch pypose_ros bringup.launch.py --show-args`.
 from pypose_ros.launching import one_process
 
 MODES = {'mapping': 'imu_preintegration,pose_graph,loop_closure', 'odometry': 'imu_preintegration',
-         'graph': 'pose_graph,loop_closure', 'driving': 'imu_preintegration,pose_graph,loop_closure,mpc_controller'}
+         'graph': 'pose_graph,loop_closure', 'driving': 'imu_preintegration,pose_graph,loop_closure,mpc_controller',
+         'learning': 'imu_preintegration,pose_graph,loop_closure,learner'}
 TOPICS = (
     ('imu', 'imu/data_raw', 'imu/data_raw', 'Topic of sensor_msgs/Imu'),
     ('odometry', 'imu_preintegration:odometry', 'odometry', 'Topic of nav_msgs/Odometry: relative corrections'),

@@ -8,7 +8,7 @@ import importlib
 import sys
 
 NODES = {'imu_preintegration': 'ImuPreintegration', 'pose_graph': 'PoseGraphNode', 'loop_closure': 'LoopClosureNode',
-         'mpc_controller': 'MpcController'}
+         'mpc_controller': 'MpcController', 'learner': 'LearnerNode'}
 CONNECTIONS = {'pose_graph': {'imu_preintegration': (('odometry', 'odometry/imu'), ('pose', 'map_pose'))},
                'loop_closure': {'imu_preintegration': (('odometry', 'odometry/imu'),)},
                'mpc_controller': {'imu_preintegration': (('odom', 'odometry/imu'),), 'pose_graph': (('path', 'plan'),)}}
@@ -34,7 +34,8 @@ def main(args: list[str] | None = None) -> None:
         cut = arguments.index('--ros-args')
         before, separator, ros = arguments[:cut], ['--ros-args'], arguments[cut + 1:]
     parser = argparse.ArgumentParser(prog='bringup', description=__doc__.partition('\n')[0])
-    parser.add_argument('--nodes', default=','.join(NODES), help='names, with commas between (default: all)')
+    usual = ','.join(name for name in NODES if name != 'learner')
+    parser.add_argument('--nodes', default=usual, help='names, with commas between (default: all but learner)')
     parser.add_argument('--device', default='auto', choices=('auto', 'cpu', 'cuda:0'))
     parser.add_argument('--num-threads', type=int, default=1, help='of torch')
     options = parser.parse_args(before)

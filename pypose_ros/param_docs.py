@@ -7,13 +7,20 @@ import textwrap
 from pathlib import Path
 
 from pypose_ros.common_params import CommonParams
-from pypose_ros.nodes import imu_preintegration_params, loop_closure_params, mpc_controller_params, pose_graph_params
+from pypose_ros.nodes import (
+    imu_preintegration_params,
+    learner_params,
+    loop_closure_params,
+    mpc_controller_params,
+    pose_graph_params,
+)
 from pypose_ros.params import Change, Spec, specs
 
 NODES = {imu_preintegration_params.NODE_NAME: imu_preintegration_params.ImuPreintegrationParams,
          pose_graph_params.NODE_NAME: pose_graph_params.PoseGraphParams,
          loop_closure_params.NODE_NAME: loop_closure_params.LoopClosureParams,
-         mpc_controller_params.NODE_NAME: mpc_controller_params.MpcControllerParams}
+         mpc_controller_params.NODE_NAME: mpc_controller_params.MpcControllerParams,
+         learner_params.NODE_NAME: learner_params.LearnerParams}
 BEGIN, END = '<!-- parameters: written by `python -m pypose_ros.param_docs` -->', '<!-- end of parameters -->'
 YAML_HEAD = """\
 # All parameters of {node} with their defaults; written by `python -m pypose_ros.param_docs`.

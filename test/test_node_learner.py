@@ -1,0 +1,127 @@
+"""learner over DDS: windows in, status and weights out; services; what is refused; going on after a restart."""
+from dataclasses import replace
+
+import pytest
+import rclpy
+from learner_drive import drive
+from nav_msgs.msg import Path
+from node_rig import IDENTITY, Peer, Sample, reserved_domain
+from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from std_msgs.msg import Float64
+from std_srvs.srv import SetBool, Trigger
+
+from pypose_core.online.learner import Judgement
+from pypose_ros import cdr_arrays, qos
+from pypose_ros.msg import LearningStatus, Weights
+
+
+class Rig(Peer):
+    """The node in this process, in a participant and a thread of its own."""
+
+    def __init__(self, domain: int):
+        super().__init__(domain)
+        self._domain, self.under_test = domain, None
+        self.statuses, self.weights, self.losses = [], [], []
+        hear = self.node.create_subscription
+        hear(LearningStatus, 'learner/status', self.statuses.append, qos.LATCHED)
+        hear(Weights, 'imu_preintegration/weights', self.weights.append, qos.LATCHED)
+        hear(Float64, 'learner/loss', self.losses.append, 10)
+        self.path = self.node.create_publisher(Path, 'path', qos.LATCHED)
+
+    def start(self, **params):
+        from pypose_ros.nodes.learner import LearnerNode
+        from pypose_ros.run import Spinner
+        params = {'extrinsic_imu_to_base': IDENTITY, 'window': 6.0, 'steps': 1, 'batch_size': 1, 'min_windows': 2,
+                  'round_period': 0.0, 'nice': 0, **params}
+        self.node_context = rclpy.Context()
+        self.node_context.init(domain_id=self._domain)
+        self.under_test = LearnerNode(
+            context=self.node_context, parameter_overrides=[Parameter(k, value=v) for k, v in params.items()])
+        self._spinner = Spinner(self.under_test, 'events')
+        if self.under_test.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+            self.under_test.trigger_activate()
+        self._spinner.start()
+        return self.under_test
+
+    def stop(self) -> None:
+        self._spinner.stop()
+        self.under_test.destroy_node()
+        self.node_context.try_shutdown()
+        self.under_test = None
+
+    def play(self, recorded) -> None:
+        hears = [s for s in self.under_test.subscriptions if s.topic == 'imu/data_raw']
+        self.until(lambda: all(s.get_publisher_count() for s in hears) and self.imu.get_subscription_count(), 'match')
+        taken = lambda: self.under_test.diagnostics.rate('imu').count       # noqa: E731
+        for k, (stamp, sample) in enumerate(zip(recorded.stamps_ns.tolist(), recorded.imu)):
+            self.imu.publish(Sample(stamp, tuple(sample[:3]), tuple(sample[3:])).serialized())
+            if k % 200 == 199:
+                self.until(lambda wanted=k + 1: taken() >= wanted, 'the samples are taken')
+        self.path.publish(cdr_arrays.path(int(recorded.keyframes_ns[-1]), 'map', recorded.keyframes_ns, recorded.poses))
+
+    def close(self) -> None:
+        if self.under_test is not None:
+            self.stop()
+        super().close()
+
+
+@pytest.fixture
+def learner_rig():
+    with reserved_domain() as domain:
+        made = Rig(domain)
+        yield made
+        made.close()
+
+
+def trigger(rig, name: str):
+    return rig.call(Trigger, f'learner/{name}', Trigger.Request(), 60)
+
+
+def test_it_learns_in_shadow_promotes_on_request_only_what_is_better_and_goes_on_after_a_restart(learner_rig, tmp_path):
+    rig = learner_rig
+    node = rig.start(checkpoint_dir=str(tmp_path))
+    answer = trigger(rig, 'promote')
+    assert not answer.success and 'no sample' in answer.message
+    rig.play(drive(60.0))
+    rig.until(lambda: rig.losses, 'a round', 120)
+    assert rig.call(SetBool, 'learner/enable', SetBool.Request(data=False)).success
+    rig.until(lambda: node._job is None, 'the last round ends', 120)
+    rig.until(lambda: rig.statuses[-1].windows, 'the status')
+    status = rig.statuses[-1]
+    assert status.mode == 'shadow' and status.target == 'imu_preintegration' and status.step >= 1
+    assert status.windows >= 8 and status.loss_validation > 0 and status.loss_validation_current > 0
+    assert not rig.weights, 'shadow mode announced weights'
+
+    learner = node.learner
+    learner.report = replace(learner.report, judgement=Judgement(False, 'worse'))
+    answer = trigger(rig, 'promote')
+    assert not answer.success and 'worse' in answer.message and not rig.weights
+    learner.report = replace(learner.report, judgement=Judgement(True, 'better'))
+    assert trigger(rig, 'promote').success
+    rig.until(lambda: rig.weights, 'the announcement')
+    announced = rig.weights[-1]
+    assert announced.version == 2 and announced.path == str(tmp_path / 'weights_v2.pt')
+    rig.until(lambda: rig.statuses[-1].weights_hash == announced.sha256, 'the status names it')
+    assert trigger(rig, 'checkpoint').success
+    step = learner.trainer.step
+    rig.stop()
+    rig.weights.clear()
+
+    node = rig.start(checkpoint_dir=str(tmp_path), mode='off')
+    rig.until(lambda: rig.weights, 'what is in use is announced again')
+    assert rig.weights[-1].sha256 == announced.sha256
+    rig.play(drive(4.0))
+    rig.until(lambda: node.learner is not None, 'the first sample')
+    assert node.learner.trainer.step == step
+    assert trigger(rig, 'rollback').success
+    rig.until(lambda: rig.weights[-1].version == 1, 'the version before')
+    answer = trigger(rig, 'rollback')
+    assert not answer.success and 'no version before' in answer.message
+
+
+def test_damaged_weights_are_refused_at_configure(learner_rig, tmp_path, capfd):
+    (tmp_path / 'versions.json').write_text('{"versions": [1], "last": 1}')
+    (tmp_path / 'weights_v1.pt').write_bytes(b'nonsense')
+    node = learner_rig.start(checkpoint_dir=str(tmp_path))
+    assert node.state == 'unconfigured' and 'not a file of weights' in capfd.readouterr().err
