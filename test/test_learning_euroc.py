@@ -1,4 +1,4 @@
-"""The weights that come with the package, on the part of a flight that nothing was decided on."""
+"""The weights that come with the package, on the part of a flight that their training never saw."""
 import torch
 
 from pypose_core.learning import Score, fixed_corrector, load_checkpoint

@@ -71,7 +71,7 @@ def card(metadata: Metadata, scores: Sequence[Score], *, kind: str, parameters: 
              f'* Weights: {parameters} numbers, {size / 1000:.0f} kB, SHA-256 `{sha256}`',
              f'* Input: {metadata.rate:g} Hz', f'* Seed {metadata.seed}; trained in {minutes:.1f} minutes',
              *(f'* Trained on {one}' for one in metadata.training_data),
-             *(f'* Numbers below are of {one}, on which nothing was decided' for one in metadata.held_out_data), '']
+             *(f'* Numbers below are of {one}, that training never saw' for one in metadata.held_out_data), '']
     lines += ['| ' + ' | '.join(row) + ' |' for row in (rows[0], ('---',) * len(rows[0]), *rows[1:])]
     lines += ['', 'Root mean square errors of preintegration from the true state over windows of each length. NEES: '
               'the mean normalized squared error of rotation, velocity and position; above 9 the covariance is too '
