@@ -204,12 +204,13 @@ def against_library(library, group: str, operation: str, B: int, dtype: torch.dt
                    note=note)
 
 
-def against_copying(group: str, operation: str, B: int, rounds: int) -> Record:
+def against_copying(group: str, operation: str, B: int, dtype: torch.dtype, rounds: int) -> Record:
     """Beside a copy that reads and writes as many bytes in all."""
-    ours = run(pp, group, operation, B, torch.float32, 0)
-    read = {'Mul': 2, 'Inv': 1, 'Act': 1}[operation] * B * pp.SE3.width + (3 * B if operation == 'Act' else 0)
-    block = torch.zeros((read + ours().numel()) // 2)
-    return compare(f'{group} {operation}, forward, B = {B}, float32', peer='copy of the same bytes', ours=ours,
+    ours = run(pp, group, operation, B, dtype, 0)
+    elements = 2 if operation in ('Mul', 'Between') else 1
+    read = elements * B * pp.SE3.width + (3 * B if operation == 'Act' else 0)
+    block = torch.zeros((read + ours().numel()) // 2, dtype=dtype)
+    return compare(label(group, operation, B, dtype, 0), peer='copy of the same bytes', ours=ours,
                    theirs=lambda: block.clone(), agree=lambda a, b: True, target=0.5, rounds=rounds)
 
 
@@ -281,8 +282,9 @@ def records(quick: bool) -> Iterator[Record]:
     yield importing(rounds)
     yield from small_things(rounds)
     big = 100_000 if quick else 1_000_000
-    for operation in ('Mul', 'Inv', 'Act'):
-        yield against_copying('SE3', operation, big, rounds)
+    for operation, dtype in (('Mul', torch.float32), ('Inv', torch.float32), ('Act', torch.float32),
+                             ('Between', torch.float64)):
+        yield against_copying('SE3', operation, big, dtype, rounds)
     for operation in ('Exp', 'Log'):
         for dtype in (torch.float32, torch.float64):
             yield against_sines('SE3', operation, big, dtype, rounds)
