@@ -2,8 +2,9 @@
 
 Graphs started from their odometry, which both sides know to be right, with random false closures among the loop
 closures. Precision and recall of what is kept are in the note; agreement: ours are at least 0.99, or what GTSAM has
-where that is less. GTSAM's optimizer has its own schedule (factor 1.4, as ours) and tolerances. Each runs once, GTSAM
-on the first of the random draws and for 60 s at most.
+where that is less. GTSAM's optimizer has its own schedule (factor 1.4; ours here 2, on sphere2500 with three
+iterations a round at most) and tolerances. Each runs once; GTSAM for 60 s on the wall at most, on sphere2500 on the
+first draw only.
 
 Needs the graphs: $PYPOSE_DATA, or shared/data beside the checkout.
 """
@@ -19,11 +20,20 @@ import torch
 from harness import Record, main
 from peers.gtsam_gnc import solve_robustly as gtsam_gnc
 
-from pypose_core.graph import SE3, Between, FactorGraph, odometry_initialization, read_g2o, solve_robustly
+from pypose_core.graph import (
+    SE3,
+    Between,
+    FactorGraph,
+    LevenbergMarquardt,
+    odometry_initialization,
+    read_g2o,
+    solve_robustly,
+)
 
 DATA = Path(os.environ.get('PYPOSE_DATA', Path(__file__).parents[2] / 'shared' / 'data'))
 PROBABILITY = 0.99
 LIMIT_S = 60.0
+ROUND = {'smallGrid3D': None, 'sphere2500': LevenbergMarquardt(max_iterations=3, tolerance=1e-4)}
 
 
 def spoiled(path: Path, share: float, seed: int) -> tuple[FactorGraph, Between, torch.Tensor]:
@@ -61,9 +71,10 @@ def one(name: str, share: float, seed: int) -> Record:
               for field in ('index', 'measured', 'information')]
     start, trusted = graph.values['pose'].numpy(), len(graph.factors[0])
     clock = time.process_time()
-    mine = scores(solve_robustly(graph, [suspects], probability=PROBABILITY).inliers[0], right)
+    mine = scores(solve_robustly(graph, [suspects], probability=PROBABILITY, growth=2.0,
+                                 solver=ROUND[name]).inliers[0], right)
     ours_s = time.process_time() - clock
-    limit = LIMIT_S if seed == 0 else 0.0
+    limit = 0.0 if seed and name == 'sphere2500' else LIMIT_S
     kept, peer_s = within(limit, gtsam_gnc, start, *all_of, trusted, PROBABILITY) if limit else (None, None)
     theirs = None if kept is None else scores(torch.from_numpy(kept), right)
     case = f'{name}, {int((~right).sum())} false among {len(right)} closures ({100 * share:.0f}%), seed {seed}'
@@ -95,8 +106,8 @@ def records(quick: bool) -> Iterator[Record]:
     if not DATA.is_dir():
         sys.exit(f'no graphs: {DATA} is absent (set PYPOSE_DATA)')
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    for name in ('smallGrid3D',) if quick else ('smallGrid3D', 'sphere2500'):
-        for share, seed in ((0.1, 0), (0.1, 1), (0.1, 2), (0.4, 0), (0.4, 1)):
+    for name in ['smallGrid3D'] if quick else ROUND:
+        for share, seed in ((0.1, 0), (0.1, 1), (0.1, 2), (0.4, 0)):
             yield one(name, share, seed)
 
 
