@@ -201,6 +201,16 @@ def test_a_box_dead_ahead_is_passed_without_touching_it():
     plant.keeps_limits()
 
 
+@pytest.mark.parametrize('box', [(4.9, 0.32, 5.5, 1.0), (5.33, -0.3, 5.6, 0.3), (5.28, 0.15, 5.6, 0.6)])
+def test_a_goal_that_is_nearer_to_an_obstacle_than_the_clearance_is_reached(box):
+    plant = Plant(made())
+    plant.tracker.set_path(LINE[:51])
+    assert plant.tracker.set_costmap(*grid(box)) is PathVerdict.ACCEPTED
+    assert plant.drive(30.0, until=TrackingStatus.REACHED).status is TrackingStatus.REACHED
+    assert plant.tracker._table.at(np.array(plant.way)[:, :2]).min() > plant.tracker.config.radius - 0.01
+    plant.keeps_limits()
+
+
 def test_a_wall_across_the_way_stops_the_robot_before_it_and_the_path_is_given_up():
     tracker = made(progress=Progress(time=2.0))
     tracker.set_path(LINE)

@@ -34,7 +34,8 @@ def dynamics(model: str, dt: float):
 class TrackingProblem:
     """The problem and its bounds.
 
-    Parameters of the OCP: `pose` (3,) and `speeds` (controls,), the reference of each stage.
+    Parameters of the OCP: `pose` (3,) and `speeds` (controls,), the reference of each stage; `near` (1,), the distance
+    to an obstacle from which on nearness costs.
 
     Args:
         config: see there.
@@ -53,7 +54,6 @@ class TrackingProblem:
         self.rates = seconds * self.acceleration
         W_speed = f64([w.speed] * (self.controls - 1) + [w.turn])
         W_change = f64([w.speed_change] * (self.controls - 1) + [w.turn_change])
-        near = config.radius + config.clearance
 
         def errors(x, p):
             c, s = torch.cos(p.pose[..., 2]), torch.sin(p.pose[..., 2])
@@ -61,11 +61,11 @@ class TrackingProblem:
             return torch.stack([w.along * (c * dx + s * dy), w.cross * (c * dy - s * dx),
                                 w.heading * (x[..., 2] - p.pose[..., 2])], -1)
 
-        def nearness(x):
-            return w.obstacle * torch.relu(near - table(x[..., 0], x[..., 1])).unsqueeze(-1)
+        def nearness(x, p):
+            return w.obstacle * torch.relu(p.near - table(x[..., 0], x[..., 1]).unsqueeze(-1))
 
         def stage(x, u, p):
-            return torch.cat([errors(x, p), W_speed * (u - p.speeds), W_change * (u - p.u_prev), nearness(x)], -1)
+            return torch.cat([errors(x, p), W_speed * (u - p.speeds), W_change * (u - p.u_prev), nearness(x, p)], -1)
         constraints = [StateConstraint('clearance', lambda x, p: table(x[..., 0], x[..., 1]).unsqueeze(-1),
                                        lower=config.radius, soft=COLLISION_PRICE)]
         if config.model == 'ackermann':
@@ -75,10 +75,11 @@ class TrackingProblem:
         solver = config.solver
         self.ocp = OCP(dynamics(config.model, dt), state=3, control=self.controls, horizon=config.horizon,
                        stage_cost=LeastSquares(stage),
-                       terminal_cost=LeastSquares(lambda x, p: torch.cat([w.terminal * errors(x, p), nearness(x)], -1)),
+                       terminal_cost=LeastSquares(
+                           lambda x, p: torch.cat([w.terminal * errors(x, p), nearness(x, p)], -1)),
                        control_bounds=Box(self.lower, self.upper), constraints=constraints, backend='native',
                        rate_bounds=Box(-self.rates[1], self.rates[1]),
-                       parameters={'pose': (3,), 'speeds': (self.controls,)},
+                       parameters={'pose': (3,), 'speeds': (self.controls,), 'near': (1,)},
                        options=OcpOptions(max_iterations=solver.max_iterations, tolerance=solver.tolerance,
                                           feasibility=1e-4, qp_tolerance=1e-6, time_budget=solver.time_budget))
         self._stage_seconds = torch.cat([seconds[:1], seconds[:1] + dt * torch.arange(1, config.horizon + 1)[:, None]])

@@ -35,6 +35,7 @@ TURN_ON_SPOT, TURNED = 1.0, 0.3     # rad between robot and path, where turning 
 NEAR_BEGIN = 0.5            # m between robot and path within which it is taken to stand at its beginning
 STOP_BEFORE = 0.3           # m before what cannot be passed
 TOUCHING = 0.03             # m by which a planned trajectory may be nearer than the radius
+LEAST_CLEARANCE = 0.02      # m that are kept of it where the goal itself is nearer to an obstacle
 FORGET = 0.5                # s after which the command before says nothing about the speed
 
 
@@ -99,6 +100,7 @@ class PathTracker:
         self.path, self.s = path, s
         self._checker.reset()
         self._warm = self._turning = False
+        self._clearance = self.config.clearance
         self._failing = 0.0         # s
         self._mark = (s, 0.0)       # place and heading at which progress was seen last
         self._stuck = 0.0           # s since
@@ -261,9 +263,12 @@ class PathTracker:
             wish = path.goal[2] if config.goal.yaw > 0 else pose[2]
             return reference.turning(pose, wish, count)
         way, place, end = path, self.s, path.length
+        self._clearance = config.clearance
         if self._mapped:
             ahead = max(config.limits.max_speed, 0.5) * config.dt * config.horizon + 0.5
-            found = detour(path, self.s, offset, ahead, self._table, radius=config.radius, clearance=config.clearance)
+            if self.s + ahead >= path.length:
+                self._clearance = self._clearance_at_goal()
+            found = detour(path, self.s, offset, ahead, self._table, radius=config.radius, clearance=self._clearance)
             if found is not None:
                 way, end = found
                 place = 0.0
@@ -286,6 +291,12 @@ class PathTracker:
 
     _profile_of: ReferencePath | None = None
 
+    def _clearance_at_goal(self) -> float:
+        """What of the clearance the goal itself leaves: who puts it beside a wall wants the robot there."""
+        clearance = self.config.clearance
+        room = float(self._table.at(self.path.goal[None, :2])[0]) - self.config.radius
+        return min(clearance, max(room, LEAST_CLEARANCE)) if room > 0 else clearance
+
     def _solve(self, pose: NDArray, before: NDArray, poses: NDArray, speeds: NDArray, turns: NDArray) -> OcpResult:
         controls = np.zeros((len(poses), self.problem.controls))
         controls[:, -1] = turns
@@ -295,8 +306,9 @@ class PathTracker:
         else:
             controls[:, 0] = speeds
         u = torch.from_numpy(np.array(before, float))
+        near = torch.full((len(poses), 1), self.config.radius + self._clearance, dtype=torch.float64)
         given = {'u_prev': u, 'bounds': self.problem.bounds(u, self._speed_limit),
-                 'parameters': {'pose': torch.from_numpy(poses), 'speeds': torch.from_numpy(controls)}}
+                 'parameters': {'pose': torch.from_numpy(poses), 'speeds': torch.from_numpy(controls), 'near': near}}
         if self._warm:
             return self.problem.ocp.solve(torch.from_numpy(pose), start='keep', **given)
         guess = (torch.from_numpy(poses), torch.from_numpy(controls[:-1]))
