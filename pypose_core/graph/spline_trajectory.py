@@ -10,7 +10,7 @@ from pypose_core.lie.groups import SE3 as Poses
 from pypose_core.lie.groups import se3 as Twists
 
 from .factor_graph import FactorGraph
-from .factors import Factors
+from .factors import Residual
 from .groups import SE3, Euclidean
 
 WEIGHTS = ((5, 3, -3, 1), (1, 3, 3, -2), (0, 0, 0, 1))
@@ -42,7 +42,7 @@ def curve(controls: Sequence[Tensor], u: Tensor, interval: float) -> tuple[Poses
     return X, v, a
 
 
-class SplineFactors(Factors):
+class SplineFactors(Residual):
     """Residuals of a pose, velocity and acceleration on the curve, differentiated backwards: one pass for each of their
     few components, over all factors at once.
 
@@ -56,18 +56,8 @@ class SplineFactors(Factors):
 
     def __init__(self, function: Callable[..., Tensor], variables: Sequence[str], index: Tensor, u: Tensor,
                  interval: float, data: Sequence[Tensor], **noise):
-        named = {'u': u[:, None]} | {f'data{k}': x for k, x in enumerate(data)}
-        super().__init__(variables, index, named, **noise)
-        self.function, self.interval = function, interval
-
-    @property
-    def absolute(self) -> bool:
-        return True
-
-    def layout(self, groups):
-        identity = [torch.tensor([group.identity], dtype=torch.float64) for group in groups]
-        one = {name: x[:1] for name, x in self.data.items()}
-        return (self.residual(identity, one).shape[1] if len(self) else 0), {}
+        super().__init__(function, variables, index, data=[u[:, None], *data], **noise)
+        self.interval = interval
 
     def residual(self, x, data):
         u, *rest = data.values()
