@@ -115,7 +115,9 @@ def closely(dtype: torch.dtype, tolerance: float | None = None) -> Callable:
 
 
 def truth(group: str, operation: str, X: torch.Tensor, a: torch.Tensor) -> torch.Tensor:
-    """Exp(a) as a matrix, or J_l(Log X)^-1 a, by torch's matrix exponential in float64."""
+    """Exp(a) as a matrix or J_l(Log X)^-1 a, by torch's matrix exponential in float64; of Log(Exp(a)) a itself."""
+    if operation == 'Log(Exp)':
+        return a.double()
     algebra = getattr(pp, group.lower())
     x = algebra(a.double()) if operation == 'Exp' else getattr(pp, group)(X.double()).Log()
     if operation == 'Exp':
@@ -136,7 +138,7 @@ def judged(group: str, operation: str, B: int, dtype: torch.dtype, ours, theirs,
     differ = ~torch.isclose(ours, theirs, rtol=tolerance, atol=tolerance).all(-1)
     if not differ.any():
         return True, ''
-    if operation not in ('Exp', 'Jinvp'):
+    if operation not in ('Exp', 'Jinvp', 'Log(Exp)'):
         return False, ''
     X, a, _, _ = (x[differ] for x in numbers(group, B, dtype))
     exact = truth(group, operation, X, a)
