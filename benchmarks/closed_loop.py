@@ -89,7 +89,7 @@ def live(laps: float) -> Record:
 def records(quick: bool) -> Iterator[Record]:
     yield around_boxes(2 if quick else 20, 15.0 if quick else STRETCH)
     yield beside_pursuit(1 if quick else 3, 15.0 if quick else STRETCH)
-    yield live(0.15 if quick else 0.6)
+    yield live(0.15 if quick else 1.1)
 
 
 if __name__ == '__main__':

@@ -18,6 +18,7 @@ from rclpy.task import Future
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 FOREVER = 1e8           # s; without a timeout the EventsExecutor of Jazzy and Kilted spins idly
 CRASH_LIMIT = 100       # exceptions in callbacks within a second that mean that nothing works any more
+SWITCH_INTERVAL = 5e-4  # s, a tenth of what Python has: the nodes of a process share its interpreter
 
 
 class Spinner:
@@ -99,6 +100,8 @@ def run_nodes(makers: Sequence[Callable], args: list[str] | None = None) -> int:
         # What is alive now stays: the collector would otherwise walk all of torch's objects in some callback.
         gc.collect()
         gc.freeze()
+        # A callback that wants the interpreter back after a native call waits for this long where others compute.
+        sys.setswitchinterval(SWITCH_INTERVAL)
         for spinner in spinners:
             spinner.start()
         while not ended.wait(0.5) and not any(spinner.failed.is_set() for spinner in spinners):
