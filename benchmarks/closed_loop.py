@@ -77,7 +77,8 @@ def live(laps: float) -> Record:
     held = (len(outcome.commands) - 1) / gaps.sum()
     return Record(
         f'live, all nodes in one process, {numbers["driven_m"]:.0f} m', f'period of {FREQUENCY:g} Hz', p99,
-        1 / FREQUENCY, 1 / FREQUENCY / p99, outcome.reached and outcome.collisions == 0 and held > 0.99 * FREQUENCY,
+        1 / FREQUENCY, 1 / FREQUENCY / p99,
+        bool(outcome.reached and outcome.collisions == 0 and held > 0.99 * FREQUENCY),
         1.0, f'agree: goal reached, no collision, {held:.1f} commands a second of {FREQUENCY:g}; cycle p50 '
         f'{numbers["cycle_p50_ms"]:.2f}, p99 {numbers["cycle_p99_ms"]:.2f}, max {numbers["cycle_max_ms"]:.1f} ms (with '
         f'publishing, as the node has it, p99 {facts.get("latency cycle p99 [ms]", "?")} ms); gaps between commands '
