@@ -44,7 +44,19 @@ def tensor(array) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(array, dtype=float))
 
 
-class Unicycle:
+class VehicleTask:
+    """What tasks share whose state is a plain vector, the peer's and ours alike."""
+
+    nu = 2
+
+    def ours(self, x):
+        return x
+
+    def guess(self):
+        return np.zeros((self.spec['N'], self.nu))
+
+
+class Unicycle(VehicleTask):
     """Tracking of a lemniscate with limits on speeds and their changes."""
 
     name, target = 'unicycle N = 30', 3.0
@@ -84,14 +96,8 @@ class Unicycle:
     def score(self, x, U, before, k: int):
         return tasks.score_unicycle(x, U, before, k)[:2]
 
-    def ours(self, x):
-        return x
 
-    def guess(self):
-        return np.zeros((self.spec['N'], 2))
-
-
-class Bicycle:
+class Bicycle(VehicleTask):
     """A car around three discs."""
 
     name, target = 'bicycle with obstacles N = 40', 1.5
@@ -130,12 +136,6 @@ class Bicycle:
 
     def score(self, x, U, before, k: int):
         return tasks.score_bicycle(x, U, k)[:2]
-
-    def ours(self, x):
-        return x
-
-    def guess(self):
-        return np.zeros((self.spec['N'], 2))
 
 
 class Quadrotor:

@@ -106,7 +106,8 @@ def test_gradients_at_active_cones_against_finite_differences(name):
 
 
 def test_clarabel_finds_the_same_optimum():
-    clarabel, sparse = pytest.importorskip('clarabel'), pytest.importorskip('scipy.sparse')
+    clarabel, sparse = (
+        pytest.importorskip('clarabel', reason='of the benchmarks (make bench)'), pytest.importorskip('scipy.sparse'))
     P, q, G, h, A, b = program()
     cones = [clarabel.ZeroConeT(3), clarabel.NonnegativeConeT(15), *map(clarabel.SecondOrderConeT, (5, 5, 3))]
     settings = clarabel.DefaultSettings()

@@ -296,7 +296,8 @@ print(X.grad.shape, (X + pp.randn_se3(3, dtype=torch.float64)).euler().shape)
 
 
 @pytest.mark.skipif(shutil.which('nvcc') is None, reason='no CUDA compiler')
-@pytest.mark.parametrize('group', ['so3', pytest.param('se2', marks=pytest.mark.slow)])
+@pytest.mark.parametrize('group', ['so3', *(pytest.param(group, marks=pytest.mark.slow)
+                                           for group in ('se3', 'rxso3', 'sim3', 'so2', 'se2', 'se23'))])
 def test_the_same_row_functions_compile_for_cuda(group, tmp_path):
     sources = Path(pp.__file__).parent / 'csrc'
     subprocess.run(['nvcc', '-std=c++20', '-O1', '--expt-relaxed-constexpr', '-arch=sm_90', f'-I{sources}', '-c',

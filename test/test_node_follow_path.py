@@ -6,7 +6,7 @@ from controller_rig import LINE, ControllerRig, grid_message, path_message
 from node_rig import reserved_domain
 from rclpy.action import ActionClient
 
-nav2 = pytest.importorskip('nav2_msgs.action')
+nav2 = pytest.importorskip('nav2_msgs.action', reason='nav2_msgs is not built: make setup')
 FollowPath = nav2.FollowPath
 
 

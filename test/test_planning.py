@@ -85,7 +85,7 @@ def test_without_obstacles_it_is_the_cubic_from_rest_to_rest():
 @pytest.mark.parametrize('start', ['grid', 'ompl'])
 def test_a_way_between_walls_keeps_the_robots_distance_everywhere(start):
     if start == 'ompl':
-        pytest.importorskip('ompl')
+        pytest.importorskip('ompl', reason='OMPL is not installed; it is optional')
     config = PlanConfig(start=start, radius=0.25)
     plan = Planner(field(), config)(torch.tensor([1.0, 1.0]), torch.tensor([7.0, 5.0]),
                                     start_velocity=torch.tensor([0.2, 0.1]))
