@@ -15,6 +15,9 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 _OVERRIDABLE = (
     QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY, QoSPolicyKind.DURABILITY)
 
+_UNKNOWN = '_NODE_NAME_UNKNOWN_'        # rmw_fastrtps' name of a node that discovery has not told yet
+_NAME_RETRY_PERIOD = 0.1                # s
+
 
 def describe(profile: QoSProfile) -> str:
     return f'{profile.reliability.name.lower()}, {profile.durability.name.lower()}'
@@ -68,8 +71,8 @@ class Endpoints:
         resolved, overriding = self._node.resolve_topic_name(topic), self._overriding(topic)
 
         def report(_event) -> None:
-            peers = self._node.get_subscriptions_info_by_topic(resolved)
-            self._report(resolved, profile, peers, publishing=True, overridable=overriding is not None)
+            self._report(resolved, profile, self._node.get_subscriptions_info_by_topic,
+                         publishing=True, overridable=overriding is not None)
 
         publisher = create(kind, topic, profile, qos_overriding_options=overriding,
                            event_callbacks=PublisherEventCallbacks(incompatible_qos=report))
@@ -83,8 +86,8 @@ class Endpoints:
         resolved, overriding = self._node.resolve_topic_name(topic), self._overriding(topic)
 
         def report(_event) -> None:
-            peers = self._node.get_publishers_info_by_topic(resolved)
-            self._report(resolved, profile, peers, publishing=False, overridable=overriding is not None)
+            self._report(resolved, profile, self._node.get_publishers_info_by_topic,
+                         publishing=False, overridable=overriding is not None)
 
         subscription = self._node.create_subscription(
             kind, topic, callback, profile, raw=raw, qos_overriding_options=overriding,
@@ -109,7 +112,19 @@ class Endpoints:
         while self._undo:
             self._undo.pop()()
 
-    def _report(self, topic: str, profile: QoSProfile, peers, **kind: bool) -> None:
+    def _report(self, topic: str, profile: QoSProfile, peers_of: Callable, attempts: int = 20, **kind: bool) -> None:
+        """Name the peers that do not fit, as soon as discovery knows their names.
+
+        DDS tells of an endpoint that does not fit before it tells which node the endpoint belongs to.
+        """
+        peers = peers_of(topic)
+        if attempts and any(peer.node_name == _UNKNOWN for peer in peers):
+            def again() -> None:
+                self._node.destroy_timer(timer)
+                self._report(topic, profile, peers_of, attempts - 1, **kind)
+
+            timer = self._node.create_timer(_NAME_RETRY_PERIOD, again, clock=self._steady)
+            return
         for sentence in incompatibility(topic, profile, peers, **kind):
             self._node.get_logger().error(sentence)
 

@@ -20,6 +20,28 @@ def test_a_peer_whose_qos_does_not_fit_is_named_with_the_fix(rig, capfd):
     assert f'qos_overrides./{NODE}/weights.subscription.durability: volatile' in text
 
 
+def test_a_peer_is_named_once_discovery_has_told_its_name(rig, capfd, monkeypatch):
+    """DDS reports the misfit first, and for a moment gives a placeholder for the node's name."""
+    node = rig.start()
+    told = node.get_publishers_info_by_topic
+    asked = []
+
+    def late(topic):
+        peers = told(topic)
+        asked.append(topic)
+        if len(asked) < 3:
+            for peer in peers:
+                peer.node_name = '_NODE_NAME_UNKNOWN_'
+        return peers
+
+    monkeypatch.setattr(node, 'get_publishers_info_by_topic', late)
+    volatile = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.VOLATILE)
+    rig.node.create_publisher(Weights, f'{NODE}/weights', volatile)
+    seen = []
+    rig.until(lambda: seen.append(capfd.readouterr().err) or any('do not fit' in text for text in seen), 'the log')
+    assert len(asked) >= 3 and '/peer (' in ''.join(seen) and 'UNKNOWN' not in ''.join(seen)
+
+
 def test_the_named_fix_works(rig):
     rig.start(cli=['--ros-args', '-p', f'qos_overrides./{NODE}/weights.subscription.durability:=volatile'])
     volatile = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.VOLATILE)
