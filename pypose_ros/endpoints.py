@@ -15,7 +15,7 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 _OVERRIDABLE = (
     QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY, QoSPolicyKind.DURABILITY)
 
-_UNKNOWN = '_NODE_NAME_UNKNOWN_'        # rmw_fastrtps' name of a node that discovery has not told yet
+UNKNOWN_NODE = '_NODE_NAME_UNKNOWN_'    # rmw's name of a node that discovery has not told yet
 _NAME_RETRY_PERIOD = 0.1                # s
 
 
@@ -118,7 +118,7 @@ class Endpoints:
         DDS tells of an endpoint that does not fit before it tells which node the endpoint belongs to.
         """
         peers = peers_of(topic)
-        if attempts and any(peer.node_name == _UNKNOWN for peer in peers):
+        if attempts and any(peer.node_name == UNKNOWN_NODE for peer in peers):
             def again() -> None:
                 self._node.destroy_timer(timer)
                 self._report(topic, profile, peers_of, attempts - 1, **kind)

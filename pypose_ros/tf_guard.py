@@ -5,7 +5,10 @@ from rclpy.serialization import deserialize_message
 from tf2_msgs.msg import TFMessage
 
 from pypose_ros import qos
+from pypose_ros.endpoints import UNKNOWN_NODE
 from pypose_ros.tf import TransformBroadcaster
+
+_PATIENCE = 20          # transforms of another broadcaster while discovery does not yet tell whose they are
 
 
 class TransformGuard:
@@ -21,6 +24,7 @@ class TransformGuard:
     def __init__(self, node, subscribe: Callable, report: Callable[[str], None], ours: TransformBroadcaster):
         self._node, self._frames, self._report, self._ours = node, ours.frames, report, ours
         self._child = ours.frames[1].encode() + b'\x00'
+        self._unnamed = 0
         self.problem = ''
         subscribe(TFMessage, '/tf', self._receive, qos.SENSOR(200), raw=True)
 
@@ -34,17 +38,20 @@ class TransformGuard:
             frames = transform.header.frame_id.lstrip('/'), transform.child_frame_id.lstrip('/')
             stamp = transform.header.stamp
             if frames == self._frames and not self._is_ours(stamp.sec, stamp.nanosec) and not self.problem:
-                self.problem = self._sentence()
-                self._report(self.problem)
+                self._tell()
 
     def _is_ours(self, sec: int, nanosec: int) -> bool:
         return sec * 10 ** 9 + nanosec in self._ours.recent
 
-    def _sentence(self) -> str:
+    def _tell(self) -> None:
         topic = self._node.resolve_topic_name('/tf')
         me = (self._node.get_namespace().rstrip('/'), self._node.get_name())
-        others = sorted({f'{peer.node_namespace.rstrip("/")}/{peer.node_name}'
-                         for peer in self._node.get_publishers_info_by_topic(topic)
-                         if (peer.node_namespace.rstrip('/'), peer.node_name) != me})
-        return (f'somebody else broadcasts {self._frames[0]} -> {self._frames[1]} too, one of: '
-                f'{", ".join(others) or "unknown"}. Set publish_tf: false there or here')
+        others = {(peer.node_namespace.rstrip('/'), peer.node_name)
+                  for peer in self._node.get_publishers_info_by_topic(topic)} - {me}
+        known = sorted(f'{namespace}/{name}' for namespace, name in others if name != UNKNOWN_NODE)
+        self._unnamed += 1
+        if len(known) < len(others) and self._unnamed < _PATIENCE:
+            return                      # the next transform asks again
+        self.problem = (f'somebody else broadcasts {self._frames[0]} -> {self._frames[1]} too, one of: '
+                        f'{", ".join(known) or "unknown"}. Set publish_tf: false there or here')
+        self._report(self.problem)

@@ -94,7 +94,7 @@ def test_a_neato_that_never_comes_back_closes_no_loops(robot, data, tmp_path):
 
 def test_a_turtlebot_under_nav2_agrees_with_amcl_and_leaves_tf_to_it(robot, data):
     peer, corrected, _ = robot('turtlebot_nav2', 'evo_nav2_turtlebot.mcap',
-                               {'/odom': '/odometry', '/amcl_pose': '/pose'}, 16.0)
+                               {'/odom': '/odometry', '/amcl_pose': '/pose'}, 6.0)
     amcl = read(data / 'bags' / 'evo_nav2_turtlebot.mcap', '/amcl_pose')
     stamps = np.array([convert.stamp_from_msg(m.header.stamp) for m in corrected])
     gaps = [np.linalg.norm(convert.pose_from_msg(corrected[int(abs(stamps - at).argmin())].pose.pose)[:2]
