@@ -215,7 +215,7 @@ def torch_dynamics(steps: int, backend: str) -> Record:
                      ours=lambda: [ours(slow, task, g, k == 0) for k, g in enumerate(given)],
                      theirs=lambda: [ours(fast, task, g, k == 0) for k, g in enumerate(given)], rounds=3,
                      agree=lambda a, b: all(np.allclose(x, y, atol=1e-3) for x, y in zip(a, b)),
-                     note='controls to 1e-3; asked: at most 10 ms; times of one solve')
+                     note=f'controls to 1e-3; {"asked: at most 10 ms; " * (backend == "auto")}times of one solve')
     return replace(record, ours_s=record.ours_s / steps, peer_s=record.peer_s / steps)
 
 
