@@ -12,6 +12,8 @@ from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallba
 from rclpy.qos import QoSCompatibility, QoSPolicyKind, QoSProfile, qos_check_compatible
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
+from pypose_ros.later import answer_later
+
 _OVERRIDABLE = (
     QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY, QoSPolicyKind.DURABILITY)
 
@@ -96,7 +98,9 @@ class Endpoints:
         return subscription
 
     def service(self, kind: type, name: str, callback: Callable) -> None:
+        """`callback(request, response)` returns the response, or a Later."""
         service = self._node.create_service(kind, name, callback)
+        answer_later(service)
         self._undo.append(lambda: self._node.destroy_service(service))
 
     def timer(self, period: float, callback: Callable[[], None]) -> None:

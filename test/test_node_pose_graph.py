@@ -1,14 +1,19 @@
 """pose_graph over DDS: its outputs against the truth, its services, and what happens when things go wrong."""
+import threading
+
 import numpy as np
 import pytest
 from graph_rig import NODE, edge_message, odometry_bytes
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from node_rig import pose_message
 from rclpy.lifecycle import TransitionCallbackReturn
 from sensor_msgs.msg import NavSatFix
 from std_srvs.srv import SetBool, Trigger
 from tf2_msgs.msg import TFMessage
 
-from pypose_core.online.back_end import PoseGraphBackEnd
+from pypose_core.online.back_end import EdgeKind, PoseGraphBackEnd
+from pypose_core.online.back_end.batch_job import BatchJob
 from pypose_core.online.back_end.incremental_job import IncrementalJob
 from pypose_core.online.correction import compose, inverse
 from pypose_ros import convert, diagnostics, qos
@@ -104,6 +109,76 @@ def test_edges_by_hand_pause_and_a_full_solve(graph_rig):
     assert not answer.success and 'keyframe 1000000' in answer.message
     good = edge_message(compose(inverse(WORLD.truth[0]), WORLD.truth[0]), ids=(0, 1))
     assert rig.call(AddEdge, f'{NODE}/add_edge', AddEdge.Request(edge=good)).success
+
+
+@pytest.fixture
+def held(monkeypatch):
+    """(begun, release): full solves wait at their beginning for `release`."""
+    begun, release = threading.Event(), threading.Event()
+    solve = BatchJob.solve
+
+    def wait_and_solve(self, start):
+        begun.set()
+        assert release.wait(60)
+        return solve(self, start)
+
+    monkeypatch.setattr(BatchJob, 'solve', wait_and_solve)
+    yield begun, release
+    release.set()
+
+
+@pytest.mark.parametrize('executor', ['events', 'single'])
+def test_measurements_are_taken_during_a_full_solve_and_enter_after_it(graph_rig, held, executor):
+    rig, (begun, release) = graph_rig, held
+    node = rig.start(executor=executor, **FAST)
+    middle = 150
+    drive(rig, 0, middle)
+    send_loops(rig)
+    rig.until(lambda: node.back_end.revision, 'the first solve')
+    client = rig.node.create_client(OptimizeGraph, f'{NODE}/optimize')
+    rig.until(client.service_is_ready, 'the service')
+    answers = [client.call_async(OptimizeGraph.Request(max_iterations=30)) for _ in range(2)]
+    rig.until(begun.is_set, 'the solve')
+    known, edges, poses = len(node.back_end.keyframes), len(node.back_end.edges), len(rig.corrected)
+    drive(rig, middle)              # returns when all of it is taken
+    rig.until(lambda: len(node.back_end.edges) - edges > len(node.back_end.keyframes) - known > 10,
+              'keyframes, and the loops that waited for them')
+    rig.until(lambda: len(rig.corrected) > poses, 'odometry in the map goes on')
+    assert not any(answer.done() for answer in answers) and node.back_end.solving
+    release.set()
+    rig.until(lambda: all(answer.done() for answer in answers), 'the answers')
+    assert all(answer.result().success for answer in answers)
+    assert answers[0].result().stats.variables == known < answers[1].result().stats.variables
+    rig.until(lambda: (node.back_end.edges['chi2'][node.back_end.edges['kind'] == EdgeKind.LOOP] > 0).all(),
+              'every loop is judged')
+    end = node.back_end.T_map_base
+    assert np.linalg.norm(end[:3] - WORLD.truth[-1, :3]) < 0.5 * np.linalg.norm(
+        WORLD.odometry[-1, :3] - WORLD.truth[-1, :3])
+
+
+def test_who_waits_for_a_full_solve_is_answered_when_the_map_goes_and_when_the_node_goes(graph_rig, held):
+    rig, (begun, release) = graph_rig, held
+    rig.start(**FAST)
+    drive(rig, 0, 60)
+    client = rig.node.create_client(OptimizeGraph, f'{NODE}/optimize')
+    rig.until(client.service_is_ready, 'the service')
+    answer = client.call_async(OptimizeGraph.Request())
+    rig.until(begun.is_set, 'the solve')
+    assert rig.call(Trigger, f'{NODE}/reset', Trigger.Request()).success
+    release.set()
+    rig.until(answer.done, 'the answer')
+    assert not answer.result().success and 'anew' in answer.result().message
+    assert rig.call(OptimizeGraph, f'{NODE}/optimize', OptimizeGraph.Request()).message.startswith('there are fewer')
+    drive(rig, 60, 120)
+    begun.clear(), release.clear()
+    answer = client.call_async(OptimizeGraph.Request())
+    rig.until(begun.is_set, 'the next solve')
+    threading.Timer(0.2, release.set).start()       # the node lets a solve end before it goes
+    for transition in (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP):
+        asked = ChangeState.Request(transition=Transition(id=transition))
+        assert rig.call(ChangeState, f'{NODE}/change_state', asked).success
+    rig.until(answer.done, 'the answer')
+    assert not answer.result().success and 'cleaned up' in answer.result().message
 
 
 def test_a_graph_of_another_back_end_gives_its_loops(graph_rig):

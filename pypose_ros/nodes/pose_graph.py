@@ -39,6 +39,7 @@ class PoseGraphNode(LifecycleNode):
     def __init__(self, **kwargs):
         self.back_end: PoseGraphBackEnd | None = None
         self._worker: Worker | None = None
+        self._requests: PoseGraphServices | None = None
         super().__init__(NODE_NAME, PoseGraphParams, **kwargs)
 
     def check(self, params: PoseGraphParams) -> None:
@@ -88,7 +89,9 @@ class PoseGraphNode(LifecycleNode):
     def cleanup(self) -> None:
         if self._worker is not None:
             self._worker.stop()
-        self._worker = self.back_end = None
+        if self._requests is not None:
+            self._requests.full_solves.close()
+        self._worker = self.back_end = self._requests = None
 
     # --- inputs ----------------------------------------------------------------------------------
 
@@ -155,6 +158,7 @@ class PoseGraphNode(LifecycleNode):
         """Ten times a second: take over results, begin the next solve, publish what is new."""
         back_end = self.back_end
         back_end.poll()
+        self._requests.full_solves.poll()
         job = back_end.begin_solve()
         if job is not None:
             self.submit(job)

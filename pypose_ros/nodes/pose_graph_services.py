@@ -1,5 +1,4 @@
 """The services of pose_graph."""
-import time
 from pathlib import Path
 
 from std_srvs.srv import SetBool, Trigger
@@ -7,6 +6,7 @@ from std_srvs.srv import SetBool, Trigger
 from pypose_core.online.back_end import PoseGraphBackEnd, SessionError
 from pypose_ros.graph_page import write_page
 from pypose_ros.nodes.pose_graph_messages import edge_from_msg
+from pypose_ros.nodes.pose_graph_optimize import FullSolves
 from pypose_ros.srv import AddEdge, LoadGraph, OptimizeGraph, SaveGraph
 
 
@@ -24,7 +24,8 @@ class PoseGraphServices:
         service(SaveGraph, '~/save_graph', self._save)
         service(LoadGraph, '~/load_graph', self._load)
         service(AddEdge, '~/add_edge', self._add_edge)
-        service(OptimizeGraph, '~/optimize', self._optimize)
+        self.full_solves = FullSolves(node, back_end)
+        service(OptimizeGraph, '~/optimize', self.full_solves.ask)
         service(SetBool, '~/pause', self._pause)
         service(Trigger, '~/reset', self._reset)
 
@@ -76,25 +77,6 @@ class PoseGraphServices:
     def _add_edge(self, request: AddEdge.Request, response: AddEdge.Response) -> AddEdge.Response:
         verdict, response.message = self._back_end.add_edge(edge_from_msg(request.edge))
         response.success = verdict.accepted
-        return response
-
-    def _optimize(self, request: OptimizeGraph.Request, response: OptimizeGraph.Response) -> OptimizeGraph.Response:
-        """A full solve in the worker. Callbacks wait for it, so TF is kept alive from here."""
-        if len(self._back_end.keyframes) < 2:
-            response.message = 'there are fewer than two keyframes'
-            return response
-        period = 1.0 / self._node.params.tf_rate
-        while self._back_end.solving:       # what the worker has begun, it ends first
-            self._node.broadcast()
-            time.sleep(period)
-        job = self._back_end.begin_solve(max_iterations=request.max_iterations or 20, force=True)
-        self._node.submit(job)
-        while not job.wait(period):
-            self._node.broadcast()
-        self._back_end.poll()
-        solution = job.solution
-        response.success, response.message = solution is not None, job.problem or solution.status
-        response.stats = self._node.outputs.solve_stats(self._back_end.stamp_ns, job)
         return response
 
     def _pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
