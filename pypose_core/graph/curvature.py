@@ -14,8 +14,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .factors import EMPTY, Between, Factors, Prior
-from .groups import SE3
+from pypose_core import native
+
+from .factors import EMPTY, Between, Factors, Imu, Prior
+from .factors.navigation import MOTION, inertial_inputs
+from .groups import NAV_STATE, SE3
 from .kernels import RobustKernel
 from .problem import Problem, Values
 
@@ -70,6 +73,32 @@ class _Bent:
                         torch.ops.pypose.graph_curvature_by_inputs(self._handle, v)))
 
 
+class _BentStates:
+    """The same of factors on navigation states."""
+
+    def __init__(self, problem: Problem, values: Values, factors: Factors):
+        self.factors = factors
+        name = factors.variables[0]
+        inputs = inertial_inputs(factors.data) if isinstance(factors, Imu) else factors.data['measured']
+        self._of = (values[name], factors.index, inputs, factors.information,
+                    EMPTY if factors.weight is None else factors.weight, problem.column[name])
+
+    @staticmethod
+    def knows(factors: Factors) -> bool:
+        return (native.available and isinstance(factors, Imu | Prior) and factors.groups[0] is NAV_STATE
+                and factors.kernel is RobustKernel.NONE)
+
+    def add_multiplied(self, v: Tensor, out: Tensor) -> None:
+        torch.ops.pypose.graph_nav_curvature(*self._of, v, out)
+
+    def by_inputs(self, v: Tensor) -> dict[str, Tensor]:
+        by, information, weight = torch.ops.pypose.graph_nav_curvature_by_inputs(*self._of, v)
+        if not isinstance(self.factors, Imu):
+            return {'measured': by, 'information': information, 'weight': weight}
+        row = torch.nn.functional.pad(by[:, :MOTION], (0, self.factors.data['preintegrated'].shape[1] - MOTION))
+        return {'preintegrated': row, 'gravity': by[:, MOTION:], 'information': information, 'weight': weight}
+
+
 class _Taped:
     """Curvature of any batches, by differentiating their cost twice."""
 
@@ -112,8 +141,11 @@ class Curvature:
     def __init__(self, problem: Problem, values: Values, inputs: Sequence[Input]):
         self.problem = problem
         self.inputs = [Input(one.factors, one.name, one.value.detach().requires_grad_()) for one in inputs]
-        self._bent = [_Bent(problem, values, factors) for factors in problem.factors if _Bent.knows(factors)]
-        rest = [factors for factors in problem.factors if not _Bent.knows(factors)]
+        kinds = {id(factors): next((kind for kind in (_Bent, _BentStates) if kind.knows(factors)), None)
+                 for factors in problem.factors}
+        self._bent = [kind(problem, values, factors) for factors in problem.factors
+                      if (kind := kinds[id(factors)]) is not None]
+        rest = [factors for factors in problem.factors if kinds[id(factors)] is None]
         self._taped = _Taped(problem, values, rest, self.inputs) if rest else None
 
     def multiply(self, v: Tensor) -> Tensor:

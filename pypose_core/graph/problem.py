@@ -4,10 +4,11 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from pypose_core import native
 from pypose_core.linalg import BlockPattern, BlockSparseMatrix, SchurCholesky, SparseCholesky
 
 from .factors import EMPTY, Factors, Places
-from .groups import Group, normalized
+from .groups import NAV_STATE, Group, normalized
 from .operations import operations
 
 Values = dict[str, Tensor]
@@ -179,6 +180,8 @@ class Problem:
             group, column = self.groups[name], self.column[name]
             if group.native:
                 moved[name] = torch.ops.pypose.graph_retract(X, column, step)
+            elif group is NAV_STATE and native.available:
+                moved[name] = torch.ops.pypose.graph_nav_retract(X, column, step)
             else:
                 free = column >= 0
                 moved[name] = X.clone()

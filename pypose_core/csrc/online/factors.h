@@ -10,15 +10,15 @@ namespace pypose {
 
 constexpr int kDof = 15;
 
-inline void transpose3(const double* A, double* B) {
+template <typename T>
+inline void transpose3(const T* A, T* B) {
   for (int i = 0; i < 3; ++i)
     for (int j = 0; j < 3; ++j) B[3 * i + j] = A[3 * j + i];
 }
 
-
 // Block (row, column) of a matrix with N columns <- scale * B (3 x 3).
-template <int N>
-inline void put3(double* J, int row, int column, const double* B, double scale = 1.0) {
+template <int N, typename T>
+inline void put3(T* J, int row, int column, const T* B, T scale = T(1)) {
   for (int i = 0; i < 3; ++i)
     for (int j = 0; j < 3; ++j) J[N * (row + i) + column + j] = scale * B[3 * i + j];
 }
@@ -49,25 +49,25 @@ inline void local(const double* origin, const double* x, double* d) {
   for (int i = 0; i < 6; ++i) d[9 + i] = x[nav_state::kBias + i] - origin[nav_state::kBias + i];
 }
 
-// Unwhitened IMU residual r (15); Jacobians Ji, Jj (15 x 15) where they are not null.
-inline void imu_factor(const double* xi, const double* xj, const double* row, double gravity,
-                       double* r, double* Ji, double* Jj) {
-  const double dt = row[preintegrated::kDt];
-  double dq[4], dv[3], dp[3];
+// Unwhitened IMU residual r (15), with gravity (3) in the world; Jacobians Ji, Jj (15 x 15) where they are not null.
+template <typename T>
+inline void imu_factor(const T* xi, const T* xj, const T* row, const T* gravity, T* r, T* Ji, T* Jj) {
+  const T dt = row[preintegrated::kDt];
+  T dq[4], dv[3], dp[3];
   corrected_delta(row, xi + nav_state::kBias, dq, dv, dp);
 
-  double q_ij[4], dq_inverse[4], qi_inverse[4], q_error[4];
+  T q_ij[4], dq_inverse[4], qi_inverse[4], q_error[4];
   quat_conj(xi + nav_state::kRotation, qi_inverse);
   quat_mul(qi_inverse, xj + nav_state::kRotation, q_ij);
   quat_conj(dq, dq_inverse);
   quat_mul(dq_inverse, q_ij, q_error);
   so3_log(q_error, r);
 
-  double moved_v[3], moved_p[3], body_v[3], body_p[3];
+  T moved_v[3], moved_p[3], body_v[3], body_p[3];
   for (int i = 0; i < 3; ++i) {
-    const double g = i == 2 ? -gravity : 0.0, v = xi[nav_state::kVelocity + i];
+    const T g = gravity[i], v = xi[nav_state::kVelocity + i];
     moved_v[i] = xj[nav_state::kVelocity + i] - v - g * dt;
-    moved_p[i] = xj[nav_state::kPosition + i] - xi[nav_state::kPosition + i] - dt * (v + 0.5 * g * dt);
+    moved_p[i] = xj[nav_state::kPosition + i] - xi[nav_state::kPosition + i] - dt * (v + T(0.5) * g * dt);
   }
   quat_rotate(qi_inverse, moved_v, body_v);
   quat_rotate(qi_inverse, moved_p, body_p);
@@ -78,9 +78,9 @@ inline void imu_factor(const double* xi, const double* xj, const double* row, do
   for (int i = 0; i < 6; ++i) r[9 + i] = xj[nav_state::kBias + i] - xi[nav_state::kBias + i];
   if (!Ji) return;
 
-  std::fill(Ji, Ji + kDof * kDof, 0.0);
-  std::fill(Jj, Jj + kDof * kDof, 0.0);
-  double Jr_inv[9], R_ij[9], Ri_T[9], B[9], C[9];
+  std::fill(Ji, Ji + kDof * kDof, T(0));
+  std::fill(Jj, Jj + kDof * kDof, T(0));
+  T Jr_inv[9], R_ij[9], Ri_T[9], B[9], C[9];
   so3_Jr_inv(r, Jr_inv);
   quat_to_matrix(q_ij, R_ij);
   quat_to_matrix(qi_inverse, Ri_T);
@@ -88,11 +88,11 @@ inline void imu_factor(const double* xi, const double* xj, const double* row, do
   put3<kDof>(Jj, 0, 0, Jr_inv);
   transpose3(R_ij, B);
   mul3(Jr_inv, B, C);
-  put3<kDof>(Ji, 0, 0, C, -1.0);
+  put3<kDof>(Ji, 0, 0, C, T(-1));
 
   // d r_rotation / d gyroscope bias = -Jr^-1(r) Exp(r)^T Jr(J db) J
-  double db[3], correction[3], E[9], Jr[9];
-  const double* J = row + preintegrated::kJacobian;
+  T db[3], correction[3], E[9], Jr[9];
+  const T* J = row + preintegrated::kJacobian;
   for (int i = 0; i < 3; ++i) db[i] = xi[nav_state::kBias + i] - row[preintegrated::kBias + i];
   for (int i = 0; i < 3; ++i) correction[i] = J[6 * i] * db[0] + J[6 * i + 1] * db[1] + J[6 * i + 2] * db[2];
   quat_to_matrix(q_error, E);
@@ -100,26 +100,26 @@ inline void imu_factor(const double* xi, const double* xj, const double* row, do
   mul3(Jr_inv, B, C);
   so3_Jr(correction, Jr);
   mul3(C, Jr, B);
-  double J_rotation[9];
+  T J_rotation[9];
   for (int i = 0; i < 3; ++i)
     for (int j = 0; j < 3; ++j) J_rotation[3 * i + j] = J[6 * i + j];
   mul3(B, J_rotation, C);
-  put3<kDof>(Ji, 0, 9, C, -1.0);
+  put3<kDof>(Ji, 0, 9, C, T(-1));
 
   hat(body_v, B);
   put3<kDof>(Ji, 3, 0, B);
   hat(body_p, B);
   put3<kDof>(Ji, 6, 0, B);
-  put3<kDof>(Ji, 3, 3, Ri_T, -1.0);
+  put3<kDof>(Ji, 3, 3, Ri_T, T(-1));
   put3<kDof>(Jj, 3, 3, Ri_T);
   put3<kDof>(Ji, 6, 3, Ri_T, -dt);
-  put3<kDof>(Ji, 6, 6, Ri_T, -1.0);
+  put3<kDof>(Ji, 6, 6, Ri_T, T(-1));
   put3<kDof>(Jj, 6, 6, Ri_T);
   for (int i = 3; i < 9; ++i)
     for (int j = 0; j < 6; ++j) Ji[kDof * i + 9 + j] = -J[6 * i + j];
   for (int i = 9; i < 15; ++i) {
-    Ji[kDof * i + i] = -1.0;
-    Jj[kDof * i + i] = 1.0;
+    Ji[kDof * i + i] = T(-1);
+    Jj[kDof * i + i] = T(1);
   }
 }
 

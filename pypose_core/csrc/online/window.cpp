@@ -60,8 +60,9 @@ static void whiten(const double* W, double* r) {
 double Window::cost(const double* states) const {
   double total = 0, weight;
   double r[kDof];
+  const double gravity[3] = {0, 0, -view_.gravity};
   for (int64_t k = 0; k + 1 < view_.keyframes; ++k) {
-    imu_factor(state(states, k), state(states, k + 1), imu(k), view_.gravity, r, nullptr, nullptr);
+    imu_factor<double>(state(states, k), state(states, k + 1), imu(k), gravity, r, nullptr, nullptr);
     forward_substitute<kDof, 1>(imu_factor_.data() + kDof * kDof * k, r);
     total += squared_norm(r, kDof);
   }
@@ -138,9 +139,10 @@ void Window::linearize(const double* states, bool only_first) {
   std::fill(H_.begin(), H_.end(), 0.0);
   std::fill(g_.begin(), g_.end(), 0.0);
   double r[kDof], Ji[kDof * kDof], Jj[kDof * kDof], Wi[6 * kDof], Wj[6 * kDof], weight;
+  const double gravity[3] = {0, 0, -view_.gravity};
   const int64_t links = only_first ? std::min<int64_t>(1, view_.keyframes - 1) : view_.keyframes - 1;
   for (int64_t k = 0; k < links; ++k) {
-    imu_factor(state(states, k), state(states, k + 1), imu(k), view_.gravity, r, Ji, Jj);
+    imu_factor<double>(state(states, k), state(states, k + 1), imu(k), gravity, r, Ji, Jj);
     const double* L = imu_factor_.data() + kDof * kDof * k;
     forward_substitute<kDof, 1>(L, r);
     forward_substitute<kDof, kDof>(L, Ji);

@@ -186,12 +186,18 @@ class Factors(ABC):
     @torch.no_grad()
     def whitened(self, x: Sequence[Tensor], *, jacobian: bool) -> tuple[Tensor, Tensor | None]:
         """S r (M, e), and S J (M, e, sum of the dofs) where it is wanted, at variables x (M, storage) each."""
-        r, J = self.jacobians(x, self.data) if jacobian else (self.residual(x, self.data), None)
-        J = None if J is None else torch.cat(J, -1)
+        r, J = self.unwhitened(x, jacobian=jacobian)
         if not self.unit_information:
             r = (self.root @ r[..., None])[..., 0]
             J = None if J is None else self.root @ J
         return r.contiguous(), None if J is None else J.contiguous()
+
+    def unwhitened(self, x: Sequence[Tensor], *, jacobian: bool) -> tuple[Tensor, Tensor | None]:
+        """r (M, e), and J (M, e, sum of the dofs) where it is wanted: numbers alone, without derivatives."""
+        if not jacobian:
+            return self.residual(x, self.data), None
+        r, J = self.jacobians(x, self.data)
+        return r, torch.cat(J, -1)
 
     def select(self, rows: Tensor) -> 'Factors':
         """Some of the factors; for factors that `check` has seen."""

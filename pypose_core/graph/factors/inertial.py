@@ -2,12 +2,14 @@
 import torch
 from torch import Tensor
 
+from pypose_core import native
 from pypose_core.inertial import Preintegrated
 from pypose_core.inertial.preintegrated import ROW
 from pypose_core.lie import so3
 
 from ..groups import NAV_STATE, SE23_BIAS
 from .base import Factors
+from .navigation import evaluated, inertial_inputs
 
 
 class Imu(Factors):
@@ -62,6 +64,11 @@ class Imu(Factors):
         p = so3.act(qi_inverse, b[..., :3] - a[..., :3] - a[..., 7:10] * t - g * (t * t / 2))
         r = torch.cat([so3.log(so3.mul(so3.inv(dR), q)), v - dv, p - dp, b[..., 10:] - a[..., 10:]], -1)
         return r, q, v, p
+
+    def unwhitened(self, x, *, jacobian):
+        if not native.available or self.groups[0] is not NAV_STATE:
+            return super().unwhitened(x, jacobian=jacobian)
+        return evaluated(x, inertial_inputs(self.data), jacobian=jacobian)
 
     def jacobians(self, x, data):
         r, q, v, p = self._terms(*x, data)

@@ -4,9 +4,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..groups import Group, normalized
+from pypose_core import native
+
+from ..groups import NAV_STATE, Group, normalized
 from ..operations import operations
 from .base import EMPTY, Measured
+from .navigation import evaluated
 
 
 class _Whole(Measured):
@@ -78,6 +81,11 @@ class Prior(_Whole):
     """
 
     positions = 1
+
+    def unwhitened(self, x, *, jacobian):
+        if not native.available or self.groups[0] is not NAV_STATE:
+            return super().unwhitened(x, jacobian=jacobian)
+        return evaluated(x, self.measured, jacobian=jacobian)
 
 
 class Between(_Whole):
