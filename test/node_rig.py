@@ -139,7 +139,7 @@ class Peer:
             if left <= 0:
                 return
 
-    def until(self, condition: Callable[[], object], what: str, cap: float = 15.0) -> None:
+    def until(self, condition: Callable[[], object], what: str, cap: float = 60.0) -> None:
         """Spin until `condition()`; the test fails where it does not come true."""
         end = time.monotonic() + cap
         while not condition():
@@ -147,21 +147,40 @@ class Peer:
                 pytest.fail(f'not within {cap} s: {what}')
             self.spin(0.005)
 
-    def matched(self) -> None:
-        """Wait until the node hears us and we hear the node."""
-        topics = ('odometry/imu', '/tf', '/diagnostics')
-        inputs = (self.imu, self.pose, self.odom)
-        self.until(lambda: all(p.get_subscription_count() for p in inputs)
-                   and all(self.node.count_publishers(t) for t in topics), 'node and peer find each other')
+    def play(self, samples: Iterable[Sample], until: Callable[[], object], what: str,
+             correct: Callable[[int], bytes] | None = None) -> int:
+        """Send samples to a node of another process until a condition holds; the stamp of the last one.
 
-    def call(self, kind: type, name: str, request, cap: float = 15.0):
+        By twenties, each with the pose that `correct(stamp_ns)` gives; after each the output has a moment to come,
+        which keeps queues short. Of the first the node may hear nothing, since discovery is under way.
+        """
+        for k, sample in enumerate(samples):
+            if k % 20 == 0 and correct is not None:
+                self.pose.publish(correct(sample.stamp_ns))
+            self.imu.publish(sample.serialized())
+            if k % 20 == 19:
+                end = time.monotonic() + 0.2
+                while not self._reached(sample.stamp_ns) and time.monotonic() < end:
+                    self.spin(0.002)
+                if until():
+                    return sample.stamp_ns
+        pytest.fail(f'not within all samples: {what}')
+
+    def _reached(self, stamp_ns: int) -> bool:
+        return bool(self.odometry) and self.odometry[-1].stamp_ns >= stamp_ns
+
+    def call(self, kind: type, name: str, request, cap: float = 60.0):
         """The response of one of the node's services."""
         client = self.node.create_client(kind, name)
-        self.until(client.service_is_ready, f'service {name}')
+        self.until(lambda: client.service_is_ready() and self._is_known(client), f'service {name}')
         future = client.call_async(request)
         self.until(future.done, f'answer of {name}', cap)
         self.node.destroy_client(client)
         return future.result()
+
+    def _is_known(self, client) -> bool:
+        """Whether the server knows the client; where that cannot be asked, it has 0.1 s from the request on."""
+        return True
 
     def status(self) -> dict[str, str]:
         """The next diagnostics: level, message and values."""
@@ -170,6 +189,18 @@ class Peer:
         status = self.diagnostics[-1]
         return {'level': status.level, 'message': status.message,
                 **{pair.key: pair.value for pair in status.values}}
+
+    def told(self, condition: Callable[[dict[str, str]], object], what: str) -> dict[str, str]:
+        """The first diagnostics that fulfil a condition; those on their way may be older than what they are to tell."""
+        found: dict[str, str] = {}
+
+        def asked() -> object:
+            nonlocal found
+            found = self.status()
+            return condition(found)
+
+        self.until(asked, f'diagnostics tell: {what}')
+        return found
 
     def stamps(self) -> list[int]:
         """Of the odometry heard so far."""
@@ -181,46 +212,72 @@ class Peer:
         self.context.try_shutdown()
 
 
-class Rig(Peer):
-    """A Peer with the node running in this process, in a participant and a thread of its own."""
+def acquainted(*nodes) -> bool:
+    """Whether nodes know the same endpoints of each topic that connects them, and all of these are matched.
+
+    Discovery tells of each endpoint and each direction by itself, and what is best effort is lost to a reader that the
+    writer does not know yet, and by a reader that does not know the writer.
+    """
+    for node, peer in itertools.permutations(nodes, 2):
+        heard = {subscription.topic_name: subscription for subscription in peer.subscriptions}
+        for publisher in node.publishers:
+            topic = publisher.topic_name
+            if topic not in heard:
+                continue
+            if not publisher.get_subscription_count() or not heard[topic].get_publisher_count():
+                return False
+            ours, theirs = ({bytes(end.endpoint_gid) for end in (*each.get_publishers_info_by_topic(topic),
+                                                                 *each.get_subscriptions_info_by_topic(topic))}
+                            for each in (node, peer))
+            if ours != theirs:      # what was destroyed is remembered for a while
+                return False
+    return True
+
+
+class Host(Peer):
+    """A Peer with the node under test in this process, in a participant and a thread of its own."""
 
     def __init__(self, domain: int):
         super().__init__(domain)
         self._domain = domain
         self.under_test = None
 
-    def start(self, *, activate: bool = True, cli: Iterable[str] = (), **params):
-        """Start the node with parameters (`init.mode` is written init__mode) and wait for the matches."""
-        from pypose_ros.nodes.imu_preintegration import ImuPreintegration
+    def host(self, kind: type, params: dict, *, activate: bool = True, cli: Iterable[str] = ()):
+        """Start the node with parameters (`init.mode` is written init__mode), once it and the peer know each other."""
         from pypose_ros.run import Spinner
-        params = {'extrinsic_imu_to_base': IDENTITY, **{k.replace('__', '.'): v for k, v in params.items()}}
         self.node_context = rclpy.Context()
         self.node_context.init(domain_id=self._domain)
-        self.under_test = ImuPreintegration(
+        self.under_test = kind(
             context=self.node_context, cli_args=list(cli),
-            parameter_overrides=[Parameter(k, value=v) for k, v in params.items() if v is not None])
+            parameter_overrides=[Parameter(k.replace('__', '.'), value=v) for k, v in params.items() if v is not None])
         self._spinner = Spinner(self.under_test, self.under_test.get_parameter('executor').value)
         configured = self.under_test.trigger_configure() == TransitionCallbackReturn.SUCCESS
         if configured and activate:
             self.under_test.trigger_activate()
         self._spinner.start()
-        if self.under_test.state != 'unconfigured':
-            self.matched()
-            # The other direction too: a best-effort reader drops what comes before it knows the writer.
-            inputs = ('imu/data_raw', 'pose', 'odometry')
-            hears = [s for s in self.under_test.subscriptions if s.topic in inputs]
-            self.until(lambda: all(s.get_publisher_count() for s in hears), 'the node hears the peer')
-            self._state = self.node.create_client(GetState, 'imu_preintegration/get_state')
-            self.until(self._state.service_is_ready, 'the service get_state')
+        self._state = self.node.create_client(GetState, f'{self.under_test.get_name()}/get_state')
+        self.met()
         return self.under_test
+
+    def met(self) -> None:
+        """Wait until node and peer know all of each other's endpoints."""
+        self.until(lambda: acquainted(self.node, self.under_test), 'node and peer find each other')
+        self.until(lambda: self._state.service_is_ready() and self._is_known(self._state), 'the service get_state')
+
+    def _is_known(self, client) -> bool:
+        return self.under_test.count_clients(self.node.resolve_service_name(client.srv_name)) > 0
 
     def taken(self, topic: str) -> int:
         """Messages of a topic that the node has received."""
-        return self.under_test.diagnostics.rates[topic].count
+        return self.under_test.diagnostics.rate(topic).count
 
-    def send(self, topic: str, messages: Iterable[bytes]) -> None:
-        """Send serialized messages on imu, pose or odometry; returns when the node has taken them all."""
-        publisher = {'imu': self.imu, 'pose': self.pose, 'odometry': self.odom}[topic]
+    def answered(self) -> None:
+        """Wait until the callbacks of all that was `taken` have ended: they are counted where they begin."""
+        future = self._state.call_async(GetState.Request())
+        self.until(future.done, 'the node answers')
+
+    def publish(self, publisher, topic: str, messages: Iterable) -> None:
+        """Publish messages and return when the node is through with them; `topic` is their name in its diagnostics."""
         before = count = self.taken(topic)
         for message in messages:
             publisher.publish(message)
@@ -228,12 +285,34 @@ class Rig(Peer):
             if (count - before) % 20 == 0:
                 self._settled(topic, count)
         self._settled(topic, count)
-        # Counted at the callback's begin; a service's answer tells that it has ended.
-        future = self._state.call_async(GetState.Request())
-        self.until(future.done, 'the node answers')
+        self.answered()
 
     def _settled(self, topic: str, count: int) -> None:
         self.until(lambda: self.taken(topic) >= count, f'the node takes message {count} on {topic}')
+
+    def stop(self) -> None:
+        """End the node."""
+        self._spinner.stop()
+        self.under_test.destroy_node()
+        self.node_context.try_shutdown()
+        self.under_test = None
+
+    def close(self) -> None:
+        if self.under_test is not None:
+            self.stop()
+        super().close()
+
+
+class Rig(Host):
+    """imu_preintegration in this process."""
+
+    def start(self, *, activate: bool = True, cli: Iterable[str] = (), **params):
+        from pypose_ros.nodes.imu_preintegration import ImuPreintegration
+        return self.host(ImuPreintegration, {'extrinsic_imu_to_base': IDENTITY, **params}, activate=activate, cli=cli)
+
+    def send(self, topic: str, messages: Iterable[bytes]) -> None:
+        """Send serialized messages on imu, pose or odometry; returns when the node has taken them all."""
+        self.publish({'imu': self.imu, 'pose': self.pose, 'odometry': self.odom}[topic], topic, messages)
 
     def samples(self, samples: Iterable[Sample]) -> None:
         self.send('imu', (sample.serialized() for sample in samples))
@@ -263,10 +342,3 @@ class Rig(Peer):
         """The odometry, once all that the node published has arrived."""
         self.until(lambda: len(self.odometry) >= self.taken('output'), 'the output arrives')
         return self.odometry
-
-    def close(self) -> None:
-        if self.under_test is not None:
-            self._spinner.stop()
-            self.under_test.destroy_node()
-            self.node_context.try_shutdown()
-        super().close()

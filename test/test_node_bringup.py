@@ -44,26 +44,22 @@ def test_the_graph_takes_the_odometry_of_its_neighbour_and_a_signal_saves_and_en
     corrected = []
     peer.node.create_subscription(Odometry, 'odometry/corrected', corrected.append, qos.SENSOR(5000))
     peer.until(lambda: peer.imu.get_subscription_count() and peer.pose.get_subscription_count(), 'the nodes appear', 60)
-    for k, sample in enumerate(circling(T0, 4.0)):
-        peer.imu.publish(sample.serialized())
-        if k % 20 == 0:
-            peer.pose.publish(pose_message(sample.stamp_ns, circle_pose(T0, sample.stamp_ns)))
-        peer.spin(0.002)
-    peer.until(lambda: len(corrected) > 300, 'odometry in the map')
+    peer.play(circling(T0, 120.0), lambda: len(corrected) > 300, 'odometry in the map',
+              lambda stamp: pose_message(stamp, circle_pose(T0, stamp)))
     assert peer.node.count_subscribers('/odometry') == 1        # imu_preintegration's own corrections
     # Nobody but this test's own peer hears odometry/imu through DDS: the neighbour got it directly.
     assert peer.node.count_subscribers('/odometry/imu') == 1
     stamp = convert.stamp_from_msg(corrected[-1].header.stamp)
     found = convert.pose_from_msg(corrected[-1].pose.pose)
     np.testing.assert_allclose(found[:3], circle_pose(T0, stamp)[:3], atol=0.05)
-    assert {t.header.frame_id for t in peer.transforms} == {'map', 'odom'}
+    peer.until(lambda: {t.header.frame_id for t in peer.transforms} == {'map', 'odom'}, 'TF of both')
     process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 0
+    assert process.wait(60) == 0
     text = log.read_text()
     assert 'Traceback' not in text and text.count('inactive') == 2
     back_end = PoseGraphBackEnd()
     back_end.load(tmp_path / 'auto.g2o')
-    assert len(back_end.keyframes) > 10
+    assert len(back_end.keyframes) > 5      # of the 1.5 m that were heard, at least
 
 
 def test_a_name_that_is_no_node_is_refused_with_the_ones_there_are(capsys):

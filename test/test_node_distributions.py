@@ -61,12 +61,8 @@ def test_two_distributions_estimate_together(other, tmp_path, imu_is_ours):
         try:
             peer.until(lambda: peer.imu.get_subscription_count() and peer.node.count_publishers('odometry/corrected')
                        and peer.node.count_subscribers('odometry/imu') >= 2, 'both nodes appear', 90)
-            for k, sample in enumerate(circling(T0, 4.0)):
-                peer.imu.publish(sample.serialized())
-                if k % 20 == 0:
-                    peer.pose.publish(pose_message(sample.stamp_ns, circle_pose(T0, sample.stamp_ns)))
-                peer.spin(0.002)
-            peer.until(lambda: len(corrected) > 300, 'odometry in the map')
+            peer.play(circling(T0, 120.0), lambda: len(corrected) > 600, 'odometry in the map',
+                      lambda stamp: pose_message(stamp, circle_pose(T0, stamp)))
             found = convert.pose_from_msg(corrected[-1].pose.pose)
             at = circle_pose(T0, convert.stamp_from_msg(corrected[-1].header.stamp))
             np.testing.assert_allclose(found[:3], at[:3], atol=0.05)
@@ -74,10 +70,10 @@ def test_two_distributions_estimate_together(other, tmp_path, imu_is_ours):
             path = tmp_path / 'map.g2o'
             answer = peer.call(SaveGraph, 'pose_graph/save_graph', SaveGraph.Request(path=str(path)))
             assert answer.success
-            assert {t.header.frame_id for t in peer.transforms} == {'map', 'odom'}
+            peer.until(lambda: {t.header.frame_id for t in peer.transforms} == {'map', 'odom'}, 'TF of both')
             for process in processes:
                 process.send_signal(signal.SIGTERM)
-            assert [process.wait(20) for process in processes] == [0, 0]
+            assert [process.wait(60) for process in processes] == [0, 0]
             back_end = PoseGraphBackEnd()
             back_end.load(path)
             assert len(back_end.keyframes) > 10

@@ -73,8 +73,7 @@ def test_parameters_override_the_qos_of_public_topics_of_this_node_only(rig):
 def test_diagnostics_tell_rates_latencies_drops_and_the_state_of_the_estimator(rig):
     rig.start(init__mode='pose')
     rig.drive(T0, 2.0)
-    status = rig.status()
-    assert int(status['count imu']) == 400 and int(status['count pose']) == 20
+    status = rig.told(lambda status: status['count imu'] == '400' and status['count pose'] == '20', 'all is taken')
     assert 0 < float(status['latency callback p50 [ms]']) <= float(status['latency callback p99 [ms]'])
     assert float(status['latency solve p99 [ms]']) > 0
     assert status['estimator'] == 'RUNNING' and status['state'] == 'active' and 'solver status' in status

@@ -87,6 +87,7 @@ def test_corrections_in_frames_that_do_not_fit_are_dropped_with_the_frames_named
     rig.send('pose', [pose_message(stamp, frame='map'), pose_message(stamp, frame='')])
     rig.send('odometry', [odometry_message(stamp, child='lidar')])
     rig.until(lambda: len(node.diagnostics.drops) == 3, 'the time to wait for a transform is over')
+    rig.answered()      # the log is written after the count
     assert dict(node.diagnostics.drops) == {
         'pose: frame': 1, 'pose: empty_frame': 1, 'odometry: frame': 1}
     log = capfd.readouterr().err
@@ -142,6 +143,6 @@ def test_in_mode_orientation_the_first_good_quaternion_of_the_imu_is_where_it_be
     for k, orientation in enumerate((zero, long)):
         rig.send('imu', (s.serialized(**orientation) for s in standing(T0 + k * 100 * PERIOD, 0.5)))
         assert node.estimator.status.name == 'AWAITING_ORIENTATION' and not rig.heard()
-    rig.until(lambda: 'orientation' in rig.status()['message'], 'the diagnostics say what is awaited')
+    rig.told(lambda s: 'orientation' in s['message'], 'what is awaited')
     rig.send('imu', (s.serialized(**yawed) for s in standing(T0 + 200 * PERIOD, 0.5)))
     np.testing.assert_allclose(rig.heard()[-1].values[3:7], [0, 0, np.sin(0.4), np.cos(0.4)], atol=1e-3)

@@ -2,12 +2,9 @@
 from dataclasses import replace
 
 import pytest
-import rclpy
 from learner_drive import drive
 from nav_msgs.msg import Path
-from node_rig import IDENTITY, Peer, Sample, reserved_domain
-from rclpy.lifecycle import TransitionCallbackReturn
-from rclpy.parameter import Parameter
+from node_rig import IDENTITY, Host, Sample, reserved_domain
 from std_msgs.msg import Float64
 from std_srvs.srv import SetBool, Trigger
 
@@ -16,12 +13,11 @@ from pypose_ros import cdr_arrays, qos
 from pypose_ros.msg import LearningStatus, Weights
 
 
-class Rig(Peer):
-    """The node in this process, in a participant and a thread of its own."""
+class Rig(Host):
+    """learner in this process."""
 
     def __init__(self, domain: int):
         super().__init__(domain)
-        self._domain, self.under_test = domain, None
         self.statuses, self.weights, self.losses = [], [], []
         hear = self.node.create_subscription
         hear(LearningStatus, 'learner/status', self.statuses.append, qos.LATCHED)
@@ -31,39 +27,14 @@ class Rig(Peer):
 
     def start(self, **params):
         from pypose_ros.nodes.learner import LearnerNode
-        from pypose_ros.run import Spinner
         params = {'extrinsic_imu_to_base': IDENTITY, 'window': 6.0, 'steps': 1, 'batch_size': 1, 'min_windows': 2,
                   'round_period': 0.0, 'nice': 0, **params}
-        self.node_context = rclpy.Context()
-        self.node_context.init(domain_id=self._domain)
-        self.under_test = LearnerNode(
-            context=self.node_context, parameter_overrides=[Parameter(k, value=v) for k, v in params.items()])
-        self._spinner = Spinner(self.under_test, 'events')
-        if self.under_test.trigger_configure() == TransitionCallbackReturn.SUCCESS:
-            self.under_test.trigger_activate()
-        self._spinner.start()
-        return self.under_test
+        return self.host(LearnerNode, params)
 
-    def stop(self) -> None:
-        self._spinner.stop()
-        self.under_test.destroy_node()
-        self.node_context.try_shutdown()
-        self.under_test = None
-
-    def play(self, recorded) -> None:
-        hears = [s for s in self.under_test.subscriptions if s.topic == 'imu/data_raw']
-        self.until(lambda: all(s.get_publisher_count() for s in hears) and self.imu.get_subscription_count(), 'match')
-        taken = lambda: self.under_test.diagnostics.rate('imu').count       # noqa: E731
-        for k, (stamp, sample) in enumerate(zip(recorded.stamps_ns.tolist(), recorded.imu)):
-            self.imu.publish(Sample(stamp, tuple(sample[:3]), tuple(sample[3:])).serialized())
-            if k % 200 == 199:
-                self.until(lambda wanted=k + 1: taken() >= wanted, 'the samples are taken')
+    def drive(self, recorded) -> None:
+        self.publish(self.imu, 'imu', (Sample(stamp, tuple(sample[:3]), tuple(sample[3:])).serialized()
+                                       for stamp, sample in zip(recorded.stamps_ns.tolist(), recorded.imu)))
         self.path.publish(cdr_arrays.path(int(recorded.keyframes_ns[-1]), 'map', recorded.keyframes_ns, recorded.poses))
-
-    def close(self) -> None:
-        if self.under_test is not None:
-            self.stop()
-        super().close()
 
 
 @pytest.fixture
@@ -83,11 +54,11 @@ def test_it_learns_in_shadow_promotes_on_request_only_what_is_better_and_goes_on
     node = rig.start(checkpoint_dir=str(tmp_path))
     answer = trigger(rig, 'promote')
     assert not answer.success and 'no sample' in answer.message
-    rig.play(drive(60.0))
+    rig.drive(drive(60.0))
     rig.until(lambda: rig.losses, 'a round', 120)
     assert rig.call(SetBool, 'learner/enable', SetBool.Request(data=False)).success
     rig.until(lambda: node._job is None, 'the last round ends', 120)
-    rig.until(lambda: rig.statuses[-1].windows, 'the status')
+    rig.until(lambda: rig.statuses and rig.statuses[-1].windows, 'the status')
     status = rig.statuses[-1]
     assert status.mode == 'shadow' and status.target == 'imu_preintegration' and status.step >= 1
     assert status.windows >= 8 and status.loss_validation > 0 and status.loss_validation_current > 0
@@ -111,7 +82,7 @@ def test_it_learns_in_shadow_promotes_on_request_only_what_is_better_and_goes_on
     node = rig.start(checkpoint_dir=str(tmp_path), mode='off')
     rig.until(lambda: rig.weights, 'what is in use is announced again')
     assert rig.weights[-1].sha256 == announced.sha256
-    rig.play(drive(4.0))
+    rig.drive(drive(4.0))
     rig.until(lambda: node.learner is not None, 'the first sample')
     assert node.learner.trainer.step == step
     assert trigger(rig, 'rollback').success

@@ -1,11 +1,8 @@
 """loop_closure over DDS: scans of a known world in, edges out; and what happens when things go wrong."""
 import numpy as np
 import pytest
-import rclpy
 from graph_rig import odometry_bytes
-from node_rig import Peer, reserved_domain
-from rclpy.lifecycle import TransitionCallbackReturn
-from rclpy.parameter import Parameter
+from node_rig import Host, reserved_domain
 from sensor_msgs.msg import LaserScan, PointCloud2, PointField
 from std_srvs.srv import Trigger
 from tf2_msgs.msg import TFMessage
@@ -33,12 +30,11 @@ def scan_message(stamp_ns: int, pose, frame: str = 'lidar') -> LaserScan:
                      ranges=ranges.astype(np.float32))
 
 
-class Rig(Peer):
-    """The node in this process, in a participant and a thread of its own."""
+class Rig(Host):
+    """loop_closure in this process."""
 
     def __init__(self, domain: int):
         super().__init__(domain)
-        self._domain, self.under_test = domain, None
         self.edges, self.refused = [], []
         self.node.create_subscription(PoseGraphEdge, 'loop_closure', self.edges.append, qos.EVENTS)
         self.node.create_subscription(LoopClosureEvent, 'loop_closure/refused', self.refused.append, qos.EVENTS)
@@ -47,35 +43,16 @@ class Rig(Peer):
 
     def start(self, **params):
         from pypose_ros.nodes.loop_closure import LoopClosureNode
-        from pypose_ros.run import Spinner
-        self.node_context = rclpy.Context()
-        self.node_context.init(domain_id=self._domain)
-        self.under_test = LoopClosureNode(
-            context=self.node_context, parameter_overrides=[Parameter(k, value=v) for k, v in params.items()])
-        self._spinner = Spinner(self.under_test, 'events')
-        if self.under_test.trigger_configure() == TransitionCallbackReturn.SUCCESS:
-            self.under_test.trigger_activate()
-        self._spinner.start()
-        hears = [s for s in self.under_test.subscriptions if s.topic in ('odometry', 'scan', 'points')]
-        self.until(lambda: all(s.get_publisher_count() for s in hears), 'the node hears the peer')
-        return self.under_test
+        return self.host(LoopClosureNode, params)
 
     def drive(self, way, begin_ns: int = 10 ** 12) -> None:
         """A scan and odometry at each pose."""
-        node, rate = self.under_test, lambda name: self.under_test.diagnostics.rate(name).count
+        node = self.under_test
         for k, pose in enumerate(way):
-            stamp, wanted = begin_ns + k * 10 ** 8, rate('scan') + 1
-            self.scan.publish(scan_message(stamp - 10 ** 7, pose))
-            self.odom.publish(odometry_bytes(stamp, pose7(pose)))
-            self.until(lambda wanted=wanted: rate('scan') >= wanted and not node._queued and not node._waiting,
-                       'the scan is looked at', 30)
-
-    def close(self) -> None:
-        if self.under_test is not None:
-            self._spinner.stop()
-            self.under_test.destroy_node()
-            self.node_context.try_shutdown()
-        super().close()
+            stamp = begin_ns + k * 10 ** 8
+            self.publish(self.scan, 'scan', [scan_message(stamp - 10 ** 7, pose)])
+            self.publish(self.odom, 'odometry', [odometry_bytes(stamp, pose7(pose))])
+            self.until(lambda: not node._queued and not node._waiting, 'the scan is looked at')
 
 
 @pytest.fixture
@@ -135,7 +112,7 @@ def test_what_cannot_be_used_is_dropped_with_the_reason(rig):
     broken.angle_increment = float('nan')
     rig.scan.publish(broken)
     rig.points.publish(PointCloud2(header=convert.header(stamp, 'lidar'), height=1, width=3))
-    rig.until(lambda: sum(node.diagnostics.drops.values()) == 7, 'all are judged')
+    rig.until(lambda: sum(node.diagnostics.drops.values()) >= 7, 'all are judged')
     assert dict(node.diagnostics.drops) == {
         'odometry: not_finite': 1, 'odometry: frame': 1, 'scan: zero_stamp': 1, 'scan: frame': 1,
         'scan: no_odometry': 1, 'scan: garbled': 1, 'points: garbled': 1}

@@ -41,7 +41,8 @@ def test_loops_correct_the_map_and_everybody_hears_of_it(graph_rig):
     send_loops(rig)
     rig.until(lambda: len(rig.events) >= len(WORLD.loops), 'an event for each loop')
     assert all(event.accepted for event in rig.events)
-    rig.until(lambda: rig.stats and rig.stats[-1].success and not node.back_end.solving, 'the solve')
+    rig.until(lambda: rig.stats and rig.stats[-1].success and not node.back_end.solving and not node.back_end._dirty,
+              'the last solve')
     drift = np.linalg.norm(WORLD.odometry[-1, :3] - WORLD.truth[-1, :3])
     # One more odometry message comes back in the map.
     rig.drive([int(WORLD.stamps_ns[-1]) + 10 ** 8], [WORLD.odometry[-1]])
@@ -59,13 +60,14 @@ def test_loops_correct_the_map_and_everybody_hears_of_it(graph_rig):
     assert rig.transforms[-1].header.frame_id == 'map'
     assert rig.transforms[-1].child_frame_id == 'odom'
     # The covariance of the newest pose, the path, the graph and the markers.
+    rig.until(lambda: rig.poses, 'the pose with its covariance')
     assert 0 < rig.poses[-1].pose.covariance[0] < 0.1
 
     def loops() -> list:
         return [edge for edge in rig.graphs[-1].edges if edge.kind == 1] if rig.graphs else []
 
-    rig.until(lambda: len(loops()) == len(WORLD.loops), 'the graph with its loops')
-    assert len(rig.graphs[-1].nodes) == len(node.back_end.keyframes)
+    rig.until(lambda: len(loops()) == len(WORLD.loops) and len(rig.graphs[-1].nodes) == len(node.back_end.keyframes),
+              'the graph with its loops')
     assert all(edge.chi2 > 0 and edge.source == 'test' for edge in loops())
     rig.until(lambda: rig.paths and len(rig.paths[-1].poses) == len(rig.graphs[-1].nodes), 'the path')
     rig.until(lambda: rig.markers, 'the markers')
@@ -99,7 +101,8 @@ def test_edges_by_hand_pause_and_a_full_solve(graph_rig):
     send_loops(rig)
     rig.until(lambda: (node.back_end.edges['kind'] == 1).sum() == len(WORLD.loops), 'the loops are in')
     rig.spin(0.3)
-    assert node.back_end.revision == 0 and 'paused' in rig.status()['message']
+    rig.told(lambda s: 'paused' in s['message'], 'the pause')
+    assert node.back_end.revision == 0
     answer = rig.call(OptimizeGraph, f'{NODE}/optimize', OptimizeGraph.Request(max_iterations=30))
     assert answer.success and answer.stats.cost_final < 0.5 * answer.stats.cost_initial
     assert answer.stats.variables == len(node.back_end.keyframes)
@@ -229,21 +232,30 @@ def test_a_bag_that_loops_begins_a_new_map_and_the_node_runs_on(graph_rig):
     first = len(node.back_end.keyframes)
     drive(rig, 0, 100)
     assert len(node.back_end.keyframes) == first
-    rig.until(lambda: rig.corrected[-1].header.stamp == convert.stamp_to_msg(int(WORLD.stamps_ns[99])), 'outputs go on')
+    rig.until(lambda: len(rig.corrected) == 200, 'outputs go on')
+    assert rig.corrected[-1].header.stamp == convert.stamp_to_msg(int(WORLD.stamps_ns[99]))
 
 
 def test_silence_of_odometry_stops_tf_and_is_told_once(graph_rig, capfd):
     rig = graph_rig
     rig.start(**FAST, odom_timeout=0.5)
+    ahead = iter(range(30, 10 ** 6))
+
+    def until_tf(what: str) -> None:
+        """Odometry goes on: a busy machine may take longer than odom_timeout for the way to TF."""
+        rig.until(lambda: rig.transforms or rig.drive(
+            [int(WORLD.stamps_ns[0]) + next(ahead) * 10 ** 8], [WORLD.odometry[29]]), what)
+
     drive(rig, 0, 30)
-    rig.until(lambda: rig.transforms, 'TF')
-    rig.until(lambda: 'no odometry for' in rig.status()['message'], 'the diagnostics say so')
+    until_tf('TF')
+    rig.told(lambda s: 'no odometry for' in s['message'], 'the silence')
+    assert 'no longer broadcast' in capfd.readouterr().err
     rig.transforms.clear()
     rig.spin(0.3)
-    assert not rig.transforms
-    assert capfd.readouterr().err.count('no longer broadcast') == 1
-    drive(rig, 30, 40)
-    rig.until(lambda: rig.transforms, 'TF again')
+    for _ in range(2):          # it lasts, and is not said again
+        assert 'no odometry for' in rig.status()['message']
+    assert not rig.transforms and 'no longer broadcast' not in capfd.readouterr().err
+    until_tf('TF again')
 
 
 def test_a_second_broadcaster_of_map_to_odom_is_an_error_that_names_it(graph_rig, capfd):
@@ -254,7 +266,8 @@ def test_a_second_broadcaster_of_map_to_odom_is_an_error_that_names_it(graph_rig
     message = TFMessage(transforms=[
         convert.transform_to_msg(int(WORLD.stamps_ns[30]) + 1, 'map', 'odom', WORLD.truth[0])])
     rig.until(lambda: other.publish(message) or rig.status()['level'] == diagnostics.ERROR, 'the diagnostics')
-    assert 'peer' in rig.status()['message'] and 'publish_tf' in rig.status()['message']
+    message = rig.status()['message']
+    assert '/peer' in message and 'UNKNOWN' not in message and 'publish_tf' in message
     assert capfd.readouterr().err.count('broadcasts map -> odom too') == 1
 
 

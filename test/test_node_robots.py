@@ -55,7 +55,7 @@ def robot(data, tmp_path):
         for process in processes:
             if process.poll() is None:
                 process.send_signal(signal.SIGINT)
-                assert process.wait(20) == 0
+                assert process.wait(60) == 0
                 assert 'Traceback' not in (tmp_path / 'log').read_text()
         peer.close()
 
