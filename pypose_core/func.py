@@ -88,7 +88,8 @@ def vmap(func: Callable, in_dims=0, out_dims=0, randomness: str = 'error', *,
 
 
 _retaining: contextvars.ContextVar[bool] = contextvars.ContextVar('retaining', default=False)
-_lock, _holders, _originals = threading.Lock(), [0], {}
+_lock, _holders = threading.Lock(), [0]
+_originals: dict[str, Callable] = {}
 _WRAPPERS = ((forward_ad, 'make_dual'), (eager_transforms, '_wrap_tensor_for_grad'),
              (vmap_module, '_add_batch_dim'))
 

@@ -10,6 +10,7 @@ Source: Vandenberghe, "The CVXOPT linear and quadratic cone program solvers" (20
 """
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -57,7 +58,7 @@ class _System:
     def AT(self, y: Tensor) -> Tensor:
         return self.program.A.transposed_times(self.values[2], y)
 
-    def factorize(self, weights: Tensor, squares: list[tuple[Tensor, Tensor]] = ()) -> bool:
+    def factorize(self, weights: Tensor, squares: Sequence[tuple[Tensor, Tensor]] = ()) -> bool:
         """With Ω of the diagonal `weights` (m,) and the terms c v vᵀ of each cone, c (cones,) and v (m,)."""
         P, G, A = self.values
         self.weights, self.squares = weights, squares

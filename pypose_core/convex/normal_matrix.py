@@ -1,6 +1,8 @@
 """P + Mᵀ Ω M for sparse P and M, on a pattern that is analysed once."""
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -50,7 +52,7 @@ class NormalMatrix:
         self.half = torch.where(P[0] == P[1], 1.0, 0.5).double()     # both triangles of P are given
         self.factor = SparseCholesky(self.pattern)
 
-    def factorize(self, P: Tensor, M: Tensor, weights: Tensor, squares: list[tuple[Tensor, Tensor]],
+    def factorize(self, P: Tensor, M: Tensor, weights: Tensor, squares: Sequence[tuple[Tensor, Tensor]],
                   shift: float) -> bool:
         """Factorize H + shift I; False where that is not positive definite.
 

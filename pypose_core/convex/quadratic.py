@@ -125,9 +125,9 @@ def solve_qp(P: Tensor, q: Tensor, G: Tensor | None = None, h: Tensor | None = N
     if (G is None) != (h is None) or (A is None) != (b is None):
         raise ValueError('G and h are given together, and so are A and b')
     n = q.shape[-1]
-    if G is None:
+    if G is None or h is None:
         G, h = q.new_zeros(0, n), q.new_zeros(0)
-    if A is None:
+    if A is None or b is None:
         A, b = q.new_zeros(0, n), q.new_zeros(0)
     given = {'P': (P, (n, n)), 'q': (q, (n,)), 'G': (G, (h.shape[-1], n)), 'h': (h, h.shape[-1:]),
              'A': (A, (b.shape[-1], n)), 'b': (b, b.shape[-1:])}

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pypose_core.dynamics.nonlinear import NLS
 
-Rate = Callable[[Tensor, Tensor, Tensor], Tensor]
+Rate = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
 def euler(rate: Rate, x: Tensor, u: Tensor, t, dt: float) -> Tensor:

@@ -1,6 +1,8 @@
 """Linear systems, time-invariant and time-varying."""
 from __future__ import annotations
 
+from typing import overload
+
 import torch
 from torch import Tensor
 
@@ -15,6 +17,13 @@ class LTI(System):
         A, B, C, D: (..., n, n), (..., n, m), (..., k, n), (..., k, m), leading dimensions broadcast.
         c1, c2: (..., n), (..., k); none by default.
     """
+
+    _A: Tensor
+    _B: Tensor
+    _C: Tensor
+    _D: Tensor
+    _c1: Tensor | None
+    _c2: Tensor | None
 
     def __init__(self, A, B, C, D, c1=None, c2=None):
         super().__init__()
@@ -85,6 +94,12 @@ class LTV(LTI):
 
     def __init__(self, A=None, B=None, C=None, D=None, c1=None, c2=None):
         super().__init__(A, B, C, D, c1, c2)
+
+    @overload
+    def _now(self, stack: Tensor, trailing: int) -> Tensor: ...
+
+    @overload
+    def _now(self, stack: Tensor | None, trailing: int) -> Tensor | None: ...
 
     def _now(self, stack: Tensor | None, trailing: int) -> Tensor | None:
         if stack is None or stack.dim() == trailing:

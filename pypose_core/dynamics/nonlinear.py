@@ -1,6 +1,8 @@
 """Nonlinear systems with automatic linearization."""
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -41,7 +43,7 @@ class NLS(System):
         self._linear_f = self._linear_g = None
         return self
 
-    def linearize_transition(self, state: Tensor, input: Tensor, t, **options) -> tuple[Tensor, Tensor, Tensor]:
+    def linearize_transition(self, state: Tensor, input: Tensor, t, **options) -> tuple[Tensor, Tensor, Any]:
         """f, ∂f/∂x, ∂f/∂u at the given rows; options and shapes as in linearize.jacobians."""
         return jacobians(self.state_transition, self._forms_f, state, input, t, **options)
 
@@ -49,7 +51,7 @@ class NLS(System):
         """Whether one call of the transition does for all steps of states (T, ..., n) and inputs (T, ..., m)."""
         return is_batched(self.state_transition, self._forms_f, state, input, t)
 
-    def linearize_observation(self, state: Tensor, input: Tensor, t, **options) -> tuple[Tensor, Tensor, Tensor]:
+    def linearize_observation(self, state: Tensor, input: Tensor, t, **options) -> tuple[Tensor, Tensor, Any]:
         """g, ∂g/∂x, ∂g/∂u at the given rows; options and shapes as in linearize.jacobians."""
         return jacobians(self.observation, self._forms_g, state, input, t, **options)
 

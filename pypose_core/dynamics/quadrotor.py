@@ -29,6 +29,8 @@ class Quadrotor(NLS):
     Source: Munthe-Kaas, High order Runge-Kutta methods on manifolds, 1999.
     """
 
+    inertia: Tensor
+
     def __init__(self, dt: float, mass: float = 1.0, inertia=(0.01, 0.01, 0.02), gravity: float = 9.81):
         super().__init__()
         self.dt, self.mass, self.gravity = dt, mass, gravity

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from pypose_core.dynamics.nonlinear import NLS
+from pypose_core.dynamics.system import System
 
 
 class Residual(NLS):
@@ -18,7 +19,9 @@ class Residual(NLS):
     Its parameters are trained like any other's: on recorded steps, or through LQR and MPC.
     """
 
-    def __init__(self, system: nn.Module, network: nn.Module, G: Tensor | None = None):
+    G: Tensor | None
+
+    def __init__(self, system: System, network: nn.Module, G: Tensor | None = None):
         super().__init__()
         self.system, self.network = system, network
         self.register_buffer('G', G)

@@ -11,6 +11,8 @@ class System(nn.Module):
     Subclasses define `state_transition` and `observation`; most derive from `LTI`, `LTV` or `NLS`.
     """
 
+    _t: Tensor
+
     def __init__(self):
         super().__init__()
         self.register_buffer('_t', torch.tensor(0, dtype=torch.int64))

@@ -45,6 +45,10 @@ class IMUPreintegrator(nn.Module):
     Maximum-a-Posteriori Estimation", RSS 2015, supplement, (A7) to (A10).
     """
 
+    gravity: Tensor
+    gyro_cov: Tensor
+    acc_cov: Tensor
+
     def __init__(self, pos: Tensor | None = None, rot: Tensor | None = None, vel: Tensor | None = None,
                  gravity: float = 9.81007, gyro_cov: Tensor | float = (3.2e-3) ** 2,
                  acc_cov: Tensor | float = (8e-2) ** 2, prop_cov: bool = True, reset: bool = False):
@@ -88,13 +92,13 @@ class IMUPreintegrator(nn.Module):
             noise = self._noise(self.gyro_cov if gyro_cov is None else gyro_cov,
                                 self.acc_cov if acc_cov is None else acc_cov, dt)
             covariance, turn = self._covariance(state.get('cov'), state.get('Rij'), dt)
-        motion, covariance = self._integrate(dt, gyro, acc, rot, state['rot'], noise, covariance)
+        motion, end = self._integrate(dt, gyro, acc, rot, state['rot'], noise, covariance)
         result = self.predict(state, motion)
-        if self.prop_cov:
+        if turn is not None:
             relative = plain(motion['Dr'])[:, -1:]
             if state.get('Rij') is not None:
                 relative = so3.mul(_states(state['Rij']).to(dt), relative)
-            result |= {'cov': turn @ covariance[:, :9, :9] @ turn.mT, 'Rij': SO3(relative)}
+            result |= {'cov': turn @ end[:, :9, :9] @ turn.mT, 'Rij': SO3(relative)}
         else:
             result['cov'] = None
         if not self.reset:

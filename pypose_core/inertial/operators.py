@@ -3,6 +3,8 @@
 First derivatives are native; derivatives of them go through the reference, as do function transforms and
 forward-mode differentiation, which take the reference from the start.
 """
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
@@ -60,8 +62,9 @@ def _second_gradients(ctx, *bars: Tensor) -> tuple:
     """Vector-Jacobian product of the gradient itself, by differentiating the reference twice."""
     again = torch.is_grad_enabled()
     with torch.enable_grad():
-        leaves = [None if x is None else _apart(x) for x in ctx.saved_tensors]
-        outputs = preintegrate_reference(*leaves[:4], ctx.every)
+        leaves: list[Any] = [None if x is None else _apart(x) for x in ctx.saved_tensors]
+        samples, bias, noise, covariance = leaves[:4]
+        outputs = preintegrate_reference(samples, bias, noise, covariance, ctx.every)
         pairs = [(y, bar) for y, bar in zip(outputs, leaves[4:]) if bar is not None]
         inputs = [x for x in leaves[:4] if x is not None]
         firsts = torch.autograd.grad([y for y, _ in pairs], inputs, [bar for _, bar in pairs],

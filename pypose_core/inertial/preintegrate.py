@@ -1,4 +1,6 @@
 """Preintegration of whole sequences, batched and differentiable."""
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -34,7 +36,7 @@ def preintegrate(dt: Tensor, gyro: Tensor, accel: Tensor, *, noise: ImuNoise | T
         raise ValueError(f'gyro and accel are (..., F, 3); got {tuple(gyro.shape)} and {tuple(accel.shape)}')
     if covariance is not None and noise is None:
         raise ValueError('a covariance at the start is propagated with noise only: pass noise')
-    like = dict(dtype=gyro.dtype, device=gyro.device)
+    like: dict[str, Any] = dict(dtype=gyro.dtype, device=gyro.device)
     zero = torch.zeros(6, **like) if bias is None else bias
     *batch, F = torch.broadcast_shapes(dt.shape, gyro.shape[:-1], accel.shape[:-1], (*zero.shape[:-1], 1))
     if covariance is not None:

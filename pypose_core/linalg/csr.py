@@ -1,14 +1,25 @@
 """Block patterns as scalar sparse matrices, the form that other libraries' solvers take."""
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from .block_sparse import BlockPattern
+
+class Pattern(Protocol):
+    """Of a BlockPattern and of its reference."""
+    @property
+    def sizes(self) -> Tensor: ...
+    @property
+    def rows(self) -> Tensor: ...
+    @property
+    def columns(self) -> Tensor: ...
+    @property
+    def starts(self) -> Tensor: ...
+    @property
+    def dimension(self) -> int: ...
 
 
-def scalar_places(pattern: 'BlockPattern') -> tuple[Tensor, Tensor]:
+def scalar_places(pattern: Pattern) -> tuple[Tensor, Tensor]:
     """(value_count,) scalar row and (value_count,) scalar column of each of a pattern's values."""
     height, width = pattern.sizes[pattern.rows], pattern.sizes[pattern.columns]
     area = height * width
@@ -18,7 +29,7 @@ def scalar_places(pattern: 'BlockPattern') -> tuple[Tensor, Tensor]:
             pattern.starts[pattern.columns][block] + within % width[block])
 
 
-def lower_csr(pattern: 'BlockPattern') -> tuple[Tensor, Tensor, Tensor]:
+def lower_csr(pattern: Pattern) -> tuple[Tensor, Tensor, Tensor]:
     """The scalar lower triangle of a pattern, row by row.
 
     Returns:

@@ -1,11 +1,13 @@
 """The operations that the classes of this folder are made of: native, or their reference in torch and SciPy."""
+from typing import Any
+
 import torch
 
 from pypose_core import native
 
-if native.available:
-    operations = torch.ops.pypose
-else:
-    from . import reference as operations
+operations: Any = torch.ops.pypose
+if not native.available:
+    from . import reference
+    operations = reference
 
 __all__ = ['operations']

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 import torch
 from scipy.sparse import csc_matrix, csr_matrix
-from scipy.sparse.linalg import splu
+from scipy.sparse.linalg import SuperLU, splu
 from torch import Tensor
 
 from .csr import lower_csr, scalar_places
@@ -187,7 +187,8 @@ class Cholesky:
     """The factor of one matrix after another."""
 
     def __init__(self, symbolic: Symbolic):
-        self.symbolic, self.factor, self.valid = symbolic, None, False
+        self.symbolic, self.valid = symbolic, False
+        self.factor: SuperLU = None     # of scipy, which has no types
 
     def factorize(self, values: Tensor, damping: float, shift: float) -> int:
         """-1, or the block without a positive pivot."""

@@ -67,7 +67,8 @@ class _Optimizer(torch.optim.Optimizer):
         else:
             self.corrector = _as_list(corrector)
         self.vectorize, self.tolerance = vectorize, tolerance or Tolerance()
-        self.iterations, self.costs, self.reject_count = 0, [], 0
+        self.iterations, self.reject_count = 0, 0
+        self.costs: list[Tensor] = []
         self.loss: Tensor | None = None
         self.last: Tensor | None = None
         self._auto = structure == 'auto'
@@ -168,7 +169,7 @@ class _Optimizer(torch.optim.Optimizer):
         return 1
 
     @torch.no_grad()
-    def step(self, input, target=None, weight=None) -> Tensor:
+    def step(self, input, target=None, weight=None) -> Tensor:    # type: ignore[override]   # PyPose's, not torch's
         """One optimization step.
 
         Args:
@@ -186,6 +187,7 @@ class _Optimizer(torch.optim.Optimizer):
                 break
             self._found.clear()
         self.iterations += 1
+        assert self.loss is not None        # _descend() has set it
         self.costs.append(self.loss)
         return self.loss
 
@@ -198,7 +200,7 @@ class _Optimizer(torch.optim.Optimizer):
         if frozen is None or frozen.shape != last.shape:
             frozen = torch.zeros(P, dtype=torch.bool, device=last.device)
         done, loss, solved_once = frozen, last, torch.zeros_like(frozen)
-        values, length, predicted = before, None, None
+        values, length, predicted = before, None, last
         self._begin(system)
         rejected = 0
         while True:
@@ -288,12 +290,14 @@ class _Optimizer(torch.optim.Optimizer):
         Returns:
             Loss, status and statistics.
         """
-        begin, costs = time.perf_counter(), []
+        costs: list[Tensor] = []
+        begin = time.perf_counter()
         self._codes = self._frozen = None
         iterations, stalled = 0, None
         try:
             while iterations < max_iterations:
                 loss = self.step(input, target, weight)
+                assert self.last is not None and self._codes is not None        # step() has set them
                 if not costs:
                     costs.append(self.last)
                 costs.append(loss)
@@ -313,7 +317,7 @@ class _Optimizer(torch.optim.Optimizer):
             self._frozen = None
         stats = Stats(iterations, torch.stack(costs) if costs else torch.empty(0), self.states, self.structure,
                       time.perf_counter() - begin)
-        return Result(self.loss, self.status, stats)
+        return Result(torch.tensor(torch.nan) if self.loss is None else self.loss, self.status, stats)
 
 
 def _write(problem: Problem, values: list[Tensor]) -> None:

@@ -51,7 +51,7 @@ def linearize_dense(problem: Problem, *, vectorize: bool = True) -> Linearizatio
 
     if vectorize:
         values = [p.detach().as_subclass(Tensor) for p in problem.params]
-        R, pull = torch.func.vjp(flat, *values)
+        R, pull = torch.func.vjp(flat, *values)[:2]
         # So many rows at a time that all their gradients together have a few million numbers.
         chunk = max(1, min(len(R), 2 ** 22 // max(1, columns.count)))
         rows = torch.func.vmap(pull, chunk_size=chunk)(torch.eye(len(R), dtype=R.dtype, device=R.device))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -100,14 +101,14 @@ class Problem:
         self.params = [p for p in model.parameters() if p.requires_grad]
         if not self.params:
             raise ValueError('the model has no parameter that requires gradients: nothing to optimize')
+        self._args: tuple[Any, ...] = ()
+        self._kwargs: dict[str, Any] = {}
         if isinstance(input, dict):
-            self._args, self._kwargs = (), input
+            self._kwargs = input
         elif isinstance(input, (tuple, list)):
-            self._args, self._kwargs = tuple(input), {}
-        elif input is None and _takes_no_arguments(model):
-            self._args, self._kwargs = (), {}
-        else:
-            self._args, self._kwargs = (input,), {}
+            self._args = tuple(input)
+        elif input is not None or not _takes_no_arguments(model):
+            self._args = (input,)
 
     def residuals(self) -> list[Tensor]:
         """Whitened residuals at the model's parameters, in their graph; each (..., d)."""

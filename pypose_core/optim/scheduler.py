@@ -44,7 +44,7 @@ class StopOnPlateau:
 
     def step(self, loss: Tensor) -> None:
         """Take note of an optimizer's step that returned `loss`."""
-        if self.optimizer.loss is None:
+        if self.optimizer.loss is None or self.optimizer.last is None:
             raise RuntimeError('scheduler.step() should be called after optimizer.step()')
         last, now = float(self.optimizer.last), float(self.optimizer.loss)
         relative = (last - now) / last if last > 0 else 0.

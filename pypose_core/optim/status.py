@@ -75,7 +75,7 @@ class Stats:
 class Result:
     """What an optimization returns."""
     value: Tensor
-    """Loss at the end: Σ ρ(rᵀ W r)."""
+    """Loss at the end: Σ ρ(rᵀ W r); NaN where there was no step."""
     status: Status
     """Of the problem that fared worst."""
     stats: Stats

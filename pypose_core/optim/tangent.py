@@ -5,6 +5,8 @@ Exp(δ) X, with dof numbers for δ, though X is stored in more.
 """
 from __future__ import annotations
 
+from typing import TypeGuard
+
 import torch
 from torch import Tensor
 
@@ -12,7 +14,7 @@ from pypose_core.lie.dispatch import plain
 from pypose_core.lie.lietensor import LieTensor, as_type
 
 
-def is_group(p: Tensor) -> bool:
+def is_group(p: Tensor) -> TypeGuard[LieTensor]:
     """Whether p holds elements of a group."""
     return isinstance(p, LieTensor) and not p.ltype.on_manifold
 
@@ -35,7 +37,7 @@ def typed(value: Tensor, p: Tensor) -> Tensor:
 def retract(p: Tensor, value: Tensor, step: Tensor) -> Tensor:
     """The coordinates `value` of a parameter such as p, moved by a step of shape tangent_shape(p)."""
     if is_group(p):
-        return plain(typed(value, p).Retr(step))
+        return plain(as_type(value, type(p).kind).Retr(step))
     return value + step
 
 
