@@ -2,12 +2,13 @@
 import os
 import random
 import re
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,15 +16,42 @@ from pypose_ros.bag.errors import RunError
 
 START_TIMEOUT = 60.0    # s; a loaded machine imports torch in ten
 STOP_TIMEOUT = 30.0
+DOMAIN_PORT = 32768
 _PROFILE = Path(__file__).parent / 'bag' / 'templates' / 'fastdds_loopback.xml'
 
 
-def private_environment(work: Path) -> dict[str, str]:
-    """This process's environment with a domain of the run's own, on loopback."""
+@contextmanager
+def reserved_domain(candidates: Iterable[int] | None = None) -> Iterator[int]:
+    """A ROS_DOMAIN_ID that no other run of ours on this machine uses.
+
+    Reserved as ROS's domain_coordinator does it: whoever holds the TCP port 32768 + id.
+
+    Args:
+        candidates: ids in the order in which they are tried; by default all, in an order that differs from run to run
+            (drawn outside numpy's and the flight's generators).
+    """
+    for domain in random.SystemRandom().sample(range(1, 102), 101) if candidates is None else candidates:
+        with socket.socket() as reservation:
+            try:
+                reservation.bind(('', DOMAIN_PORT + domain))
+            except OSError:
+                continue
+            yield domain
+            return
+    raise RunError('no ROS_DOMAIN_ID is free')
+
+
+@contextmanager
+def private_environment(work: Path) -> Iterator[dict[str, str]]:
+    """This process's environment with a domain that is the run's own while this lasts, on loopback."""
+    with reserved_domain() as domain:
+        yield _environment(work, domain)
+
+
+def _environment(work: Path, domain: int) -> dict[str, str]:
     environment = dict(os.environ)
     environment.setdefault('AMENT_PREFIX_PATH', sys.prefix)
-    # Chosen outside numpy's and the flight's generators: it must differ from run to run.
-    environment['ROS_DOMAIN_ID'] = str(random.SystemRandom().randint(1, 101))
+    environment['ROS_DOMAIN_ID'] = str(domain)
     environment['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
     for name in ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'):    # Jazzy, Kilted
         environment[name] = str(_PROFILE)

@@ -17,13 +17,14 @@ REMEMBERED = 400        # stamps of a broadcaster; more than are on their way at
 
 def compose(T_a_b: np.ndarray, T_b_c: np.ndarray) -> np.ndarray:
     """T_a_c of poses (7,) [t, q]."""
-    a, b = torch.from_numpy(np.asarray(T_a_b)), torch.from_numpy(np.asarray(T_b_c))
+    # Copies: arrays of messages are read-only, of which torch warns.
+    a, b = torch.from_numpy(np.array(T_a_b)), torch.from_numpy(np.array(T_b_c))
     return torch.cat((a[:3] + so3.act(a[3:], b[:3]), so3.mul(a[3:], b[3:]))).numpy()
 
 
 def inverse(T_a_b: np.ndarray) -> np.ndarray:
     """T_b_a of a pose (7,) [t, q]."""
-    a = torch.from_numpy(np.asarray(T_a_b))
+    a = torch.from_numpy(np.array(T_a_b))
     q = so3.inv(a[3:])
     return torch.cat((-so3.act(q, a[:3]), q)).numpy()
 

@@ -3,10 +3,8 @@
 Node and peer are two DDS participants in two contexts. The peer sends recordings as fast as the node takes
 them: stamps are the recording's, so nothing here waits for time to pass.
 """
-import contextlib
 import itertools
 import os
-import socket
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -25,7 +23,7 @@ from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Imu
 from tf2_msgs.msg import TFMessage
 
-from pypose_ros import cdr, convert, qos
+from pypose_ros import cdr, children, convert, qos
 
 T0 = 1_700_000_000_000_000_000
 PERIOD = 5_000_000                      # ns: an IMU of 200 Hz
@@ -35,21 +33,9 @@ RADIUS, SPEED = 2.0, 1.0                # of the circle that the robot drives
 _domains = itertools.cycle([1 + (os.getpid() + k) % 100 for k in range(100)])
 
 
-@contextlib.contextmanager
 def reserved_domain():
-    """A ROS_DOMAIN_ID that no other test process uses, nor this one lately.
-
-    Reserved as ROS's domain_coordinator does it: whoever holds the TCP port 32768 + id.
-    """
-    for domain in itertools.islice(_domains, 100):
-        with socket.socket() as reservation:
-            try:
-                reservation.bind(('', 32768 + domain))
-            except OSError:
-                continue
-            yield domain
-            return
-    pytest.fail('no ROS_DOMAIN_ID is free')
+    """A ROS_DOMAIN_ID that no other test process uses, nor this one lately."""
+    return children.reserved_domain(itertools.islice(_domains, 100))
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Transforms without tf2_ros: chains, stamps, static ones."""
 import numpy as np
 import pytest
+import torch
 from rclpy.serialization import deserialize_message
 from scipy.spatial.transform import Rotation
 from tf2_msgs.msg import TFMessage
@@ -43,6 +44,16 @@ def test_poses_compose_and_invert_as_matrices_do():
     a, b = random_pose(), random_pose()
     np.testing.assert_allclose(matrix(tf.compose(a, b)), matrix(a) @ matrix(b), atol=1e-12)
     np.testing.assert_allclose(matrix(tf.inverse(a)), np.linalg.inv(matrix(a)), atol=1e-12)
+
+
+def test_poses_of_messages_are_read_only_and_compose_without_a_warning():
+    T = random_pose()
+    T.flags.writeable = False
+    torch.set_warn_always(True)         # otherwise torch warns of it once in the life of a process
+    try:
+        np.testing.assert_allclose(tf.compose(tf.inverse(T), T), [0, 0, 0, 0, 0, 0, 1], atol=1e-12)
+    finally:
+        torch.set_warn_always(False)
 
 
 def test_a_look_up_goes_up_and_down_the_tree():

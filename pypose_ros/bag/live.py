@@ -46,10 +46,10 @@ def replay_live(source: ReplayInput, params: ImuPreintegrationParams, work: Path
     write_playlist(playlist, source, params)
     (work / 'params.yaml').write_text(dump_yaml(NODE_NAME, params, {
         'extrinsic_imu_to_base': source.T_base_imu.tolist(), 'use_sim_time': True}))
-    environment = private_environment(work)
     node_command = [sys.executable, '-c', _NODE, '--ros-args', '--params-file', work / 'params.yaml']
     module = [sys.executable, '-m']
-    with (process('recorder', [*module, 'pypose_ros.bag.recorder', recording, arrivals_path], environment,
+    with (private_environment(work) as environment,
+          process('recorder', [*module, 'pypose_ros.bag.recorder', recording, arrivals_path], environment,
                    work) as recorder,
           process('node', node_command, environment, work) as node,
           process('player', [*module, 'pypose_ros.bag.player', playlist, sent_path, rate], environment,

@@ -111,10 +111,11 @@ def run_closed_loop(config: ClosedLoopConfig, work: Path, *,
     Raises:
         RunError: the process of the nodes died or did not come up.
     """
-    environment, before = private_environment(work), dict(os.environ)
-    os.environ.update(environment)      # our own participant's too
+    before = dict(os.environ)
     try:
-        return _run(config, work, environment, progress)
+        with private_environment(work) as environment:
+            os.environ.update(environment)      # our own participant's too
+            return _run(config, work, environment, progress)
     finally:
         os.environ.clear()
         os.environ.update(before)
