@@ -139,3 +139,30 @@ def test_keyframes_a_sample_apart_have_factors_that_can_be_solved_with():
 def test_pairwise_consistency_and_inertial_factors_are_refused_together():
     with pytest.raises(ValueError, match='pcm'):
         PoseGraphBackEnd(BackEndConfig(robust='pcm')).add_imu(1, np.zeros(6), np.zeros(6), SOURCE)
+
+
+@pytest.mark.parametrize('late', [0, 20])
+def test_positions_later_than_odometry_are_met_where_that_runs_away_and_leaps_back(late):
+    """Odometry errs by 4 m/s and is set right every two seconds, as a position does it to a dead reckoning."""
+    config = BackEndConfig(keyframe_distance=1e3, keyframe_angle=3.0, keyframe_time=0.5, odometry_sigma=(100.0, 1.0),
+                           odometry_drift=(0.0, 0.0), gnss_baseline=0.0, max_speed=5.0, robust='none',
+                           max_iterations=50)
+    back_end, every, sigma = PoseGraphBackEnd(config), 400, 0.02
+    for k, stamp in enumerate(FLIGHT.stamps_ns.tolist()):
+        back_end.add_imu(stamp, FLIGHT.imu[k], np.zeros(6), SOURCE)
+        if k % 2 == 0:
+            pose = TRUTH[k].copy()
+            pose[0] += 4.0 * 0.005 * (k % every)
+            back_end.add_odometry(stamp, pose)
+        at = k - late
+        if at > 0 and at % every in (150, 320):        # between keyframes
+            position = TRUTH[at, :3] + sigma * np.random.default_rng(at).standard_normal(3)
+            verdict = back_end.add_position(int(FLIGHT.stamps_ns[at]), position, np.eye(3) * sigma ** 2)
+            assert verdict.accepted
+    assert back_end.solve().solution is not None, back_end.last_job.problem
+    leaps = len([m for m in back_end.take_messages() if 'leapt' in m[1]])
+    stamps, rows = back_end.keyframes['stamp_ns'], np.searchsorted(FLIGHT.stamps_ns, back_end.keyframes['stamp_ns'])
+    assert leaps == (len(FLIGHT.stamps_ns) - 1) // every and (FLIGHT.stamps_ns[rows] == stamps).all()
+    inside = rows < at
+    error = np.linalg.norm((back_end.keyframes['pose'] - TRUTH[rows])[inside, :3], axis=1)
+    assert np.sqrt((error ** 2).mean()) < 0.05, error

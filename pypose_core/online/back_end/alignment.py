@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from pypose_core.online.correction import rotation_matrix
+from pypose_core.online.correction import MAX_COVARIANCE, rotation_matrix
+from pypose_core.online.verdict import Verdict
 
 from .odometry import compose
 
@@ -23,6 +24,21 @@ class Fix:
     """(3,) of the point in the keyframe's frame."""
     information: NDArray[np.float64]
     """(3, 3) along the new map's axes."""
+
+
+def usable_fix_covariance(covariance: NDArray | None, sigma: tuple[float, float]) -> NDArray | Verdict:
+    """A positive definite covariance (3, 3) m^2 of a position east, north, up, or why there is none.
+
+    Args:
+        covariance: None or zeros = unknown.
+        sigma: m, horizontal and vertical, where it is unknown.
+    """
+    if covariance is None or not np.any(covariance):
+        return np.diag(np.square([sigma[0], sigma[0], sigma[1]]))
+    if not np.isfinite(covariance).all() or np.abs(covariance).max() > MAX_COVARIANCE or np.linalg.eigvalsh(
+            covariance)[0] <= 0:
+        return Verdict.BAD_COVARIANCE
+    return covariance
 
 
 @dataclass

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from pypose_core.online.correction import check_pose, inverse, rotation_matrix, usable_covariance
 from pypose_core.online.verdict import Verdict
 
-from .alignment import Fix, FixAlignment
+from .alignment import Fix, FixAlignment, usable_fix_covariance
 from .batch_job import BatchJob
 from .config import BackEndConfig
 from .files import SessionFile, read_session, write_session
@@ -17,7 +17,7 @@ from .incremental_job import IncrementalJob, IncrementalSolver
 from .inertial import ImuSource, InertialLinks
 from .inertial_job import InertialJob
 from .news import News
-from .odometry import OdometryBuffer, angle_of, carried, compose, link
+from .odometry import OdometryBuffer, angle_of, carried, check_odometry, compose, leap, link
 from .pending import Pending
 from .records import EdgeInput, EdgeKind, LoopEvent, PriorKind, edge_table, keyframe_table, prior_table, solve_table
 from .solve_job import SolveJob
@@ -25,7 +25,7 @@ from .standing import judge_edges, usable_edge
 
 IDENTITY = np.array([0.0, 0, 0, 0, 0, 0, 1])
 BREAK_SIGMA = (10.0, 3.0)       # m, rad of a link that nothing measured: a new session, or odometry that jumped
-LEAP_SPAN = 2.0                 # s of silence in which odometry may have gone on; after more it was rather restarted
+LEAST_SPACING_NS = 5_000_000     # between keyframes that measurements get for themselves
 UNKNOWN = np.full((6, 6), np.nan)
 
 
@@ -64,6 +64,7 @@ class PoseGraphBackEnd:
         self.local_frame: LocalFrame | None = None
         self.inertial: InertialLinks | None = None
         self._buffer = OdometryBuffer()
+        self._odom_covariance = UNKNOWN
         self._pending = Pending()
         self._alignment: FixAlignment | None = FixAlignment(self.config.gnss_baseline)  # None once it is made
         self._job: SolveJob | None = None
@@ -97,15 +98,9 @@ class PoseGraphBackEnd:
         """
         if stamp_ns <= 0:
             return Verdict.ZERO_STAMP
-        verdict = check_pose(T_odom_base)
-        if not verdict.accepted:
-            return verdict
-        if covariance is not None:
-            if not np.isfinite(covariance).all():
-                return Verdict.NOT_FINITE
-            if np.abs(covariance).max() > 1e9:
-                return Verdict.BAD_COVARIANCE
-        answer = Verdict.ACCEPTED
+        answer = check_odometry(T_odom_base, covariance)
+        if not answer.accepted:
+            return answer
         if self.T_odom_base is not None and stamp_ns <= self.stamp_ns:
             if self.stamp_ns - stamp_ns <= self.config.reset_backward_jump * 1e9:
                 return Verdict.DUPLICATE if stamp_ns == self.stamp_ns else Verdict.OUT_OF_ORDER
@@ -114,48 +109,58 @@ class PoseGraphBackEnd:
         self._finish()
         pose = np.array(T_odom_base, float)
         pose[3:] /= np.linalg.norm(pose[3:])
-        self._check_jump(stamp_ns, pose)
+        leapt = 0.0
+        if self.T_odom_base is not None and not self._resumed:
+            elapsed = (stamp_ns - self.stamp_ns) * 1e-9
+            if leapt := leap(self.T_odom_base, pose, elapsed, self.config.max_speed):
+                self._say('warning', f'odometry leapt by {leapt:.1f} m in {elapsed:.2f} s: its source was restarted')
         self.stamp_ns, self.T_odom_base = stamp_ns, pose
-        self._buffer.append(stamp_ns, pose)
-        self._maybe_keyframe(stamp_ns, pose, covariance)
+        self._odom_covariance = UNKNOWN if covariance is None or not covariance.any() else covariance
+        self._buffer.append(stamp_ns, pose, leapt=leapt > 0)
+        own = self.inertial is not None and len(self.keyframes) > 0     # what waited gets keyframes, in their order
+        if own:
+            self._insert_due(stamp_ns)
+        self._resumed |= leapt > 0      # the robot is where it was, the frame of odometry is another
+        self._maybe_keyframe(stamp_ns, pose)
+        if not own:
+            self._insert_due(stamp_ns)
+        return answer
+
+    def _insert_due(self, stamp_ns: int) -> None:
+        """What waited for odometry to come this far."""
         for kind, add in self._pending.due(stamp_ns, self.config.pending_timeout):
             if add is None:
                 self._say('warning', f'{kind} dropped: odometry has passed its stamp without covering it')
             else:
                 add()
-        return answer
 
-    def _check_jump(self, stamp_ns: int, pose: NDArray) -> None:
-        """Odometry that leaps was restarted: the robot is where it was, its frame is another."""
-        if self.T_odom_base is None or self._resumed:
-            return
-        elapsed = (stamp_ns - self.stamp_ns) * 1e-9
-        leap = float(np.linalg.norm(pose[:3] - self.T_odom_base[:3]))
-        if leap > self.config.max_speed * min(elapsed, LEAP_SPAN) + 0.5:
-            self._say('warning', f'odometry leapt by {leap:.1f} m in {elapsed:.2f} s: its source was restarted')
-            self._resumed = True
-            self._buffer.clear()
-
-    def _maybe_keyframe(self, stamp_ns: int, pose: NDArray, covariance: NDArray | None) -> None:
-        config, count = self.config, len(self.keyframes)
-        if count and not self._resumed:
+    def _maybe_keyframe(self, stamp_ns: int, pose: NDArray) -> None:
+        config = self.config
+        if len(self.keyframes) and not self._resumed:
             last_ns, last = int(self.keyframes['stamp_ns'][-1]), self.keyframes['odom'][-1]
             way = float(np.linalg.norm(pose[:3] - last[:3]))
             q = compose(inverse(last), pose)[3:]
             waited = config.keyframe_time and (stamp_ns - last_ns) * 1e-9 >= config.keyframe_time
-            # Inertial factors are exact where odometry may be poor: what was measured now shall have its own state.
-            waited = waited or (self.inertial is not None and self._pending.reached(stamp_ns))
             if way < config.keyframe_distance and angle_of(q) < config.keyframe_angle and not waited:
                 return
-        if config.max_nodes and count >= config.max_nodes:
+        self._add_keyframe(stamp_ns, pose)
+
+    def _own_keyframe(self, stamp_ns: int) -> None:
+        """Between the newest keyframe and the present, for a measurement that comes late or has waited: inertial
+        factors are exact where odometry may be poor, and lead to the very time of it."""
+        if self.inertial is None or self._resumed or not len(self.keyframes):
+            return
+        pose = self._buffer.at(stamp_ns, round(self.config.stamp_tolerance * 1e9))
+        if pose is not None and stamp_ns - int(self.keyframes['stamp_ns'][-1]) >= LEAST_SPACING_NS:
+            self._add_keyframe(stamp_ns, pose)
+
+    def _add_keyframe(self, stamp_ns: int, pose: NDArray) -> None:
+        count, limit, covariance = len(self.keyframes), self.config.max_nodes, self._odom_covariance
+        if limit and count >= limit:
             if not self._full:
                 self._full = True
-                self._say('warning', f'max_nodes = {config.max_nodes} keyframes are reached: no more are made')
+                self._say('warning', f'max_nodes = {limit} keyframes are reached: no more are made')
             return
-        self._add_keyframe(stamp_ns, pose, UNKNOWN if covariance is None or not covariance.any() else covariance)
-
-    def _add_keyframe(self, stamp_ns: int, pose: NDArray, covariance: NDArray) -> None:
-        count = len(self.keyframes)
         if count and self._resumed:
             # Where it is in the map is taken over; how it got there nobody measured.
             estimate = self.keyframes['pose'][-1].copy()
@@ -233,16 +238,10 @@ class PoseGraphBackEnd:
 
     def _nearest(self, stamp_ns: int) -> tuple[int | None, NDArray]:
         """The keyframe nearest to a stamp and T_keyframe_then by odometry, which knows the way between the two."""
-        stamps = self.keyframes['stamp_ns']
-        tolerance = round(self.config.stamp_tolerance * 1e9)
-        if not len(stamps):
-            return None, IDENTITY
-        row = int(np.searchsorted(stamps, stamp_ns))
-        row = min((r for r in (row - 1, row) if 0 <= r < len(stamps)), key=lambda r: abs(int(stamps[r]) - stamp_ns))
-        then = self._buffer.at(stamp_ns, tolerance)
-        if then is not None:
-            return row, compose(inverse(self.keyframes['odom'][row]), then)
-        return (row if abs(int(stamps[row]) - stamp_ns) <= tolerance else None), IDENTITY
+        self._own_keyframe(stamp_ns)
+        row, then = self._buffer.nearest(
+            self.keyframes['stamp_ns'], stamp_ns, round(self.config.stamp_tolerance * 1e9))
+        return row, IDENTITY if then is None else compose(inverse(self.keyframes['odom'][row]), then)
 
     def _refuse(self, edge: EdgeInput, reason: str) -> tuple[Verdict, str]:
         self._events.add(LoopEvent(edge.from_id, edge.to_id, False, reason, float('nan')))
@@ -301,12 +300,9 @@ class PoseGraphBackEnd:
             return Verdict.ZERO_STAMP
         if not np.isfinite(position).all():
             return Verdict.NOT_FINITE
-        h, v = self.config.gnss_sigma
-        if covariance is None or not np.any(covariance):
-            covariance = np.diag([h * h, h * h, v * v])
-        elif not np.isfinite(covariance).all() or np.abs(covariance).max() > 1e9 or np.linalg.eigvalsh(
-                covariance)[0] <= 0:
-            return Verdict.BAD_COVARIANCE
+        covariance = usable_fix_covariance(covariance, self.config.gnss_sigma)
+        if isinstance(covariance, Verdict):
+            return covariance
         position, information = np.array(position, float), np.linalg.inv(covariance)
         return self._when_reached(stamp_ns, 'fix', lambda: self._insert_fix(stamp_ns, position, information))
 

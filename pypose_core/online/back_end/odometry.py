@@ -1,15 +1,24 @@
 """Odometry on its way into the graph: recent poses for interpolation, and links between keyframes."""
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import deque
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pypose_core.online import correction
-from pypose_core.online.correction import inverse, quaternion_product, rotation_matrix
+from pypose_core.online.correction import (
+    MAX_COVARIANCE,
+    check_pose,
+    inverse,
+    quaternion_product,
+    rotation_matrix,
+)
 from pypose_core.online.initialization import hat
+from pypose_core.online.verdict import Verdict
 
 MEMORY = 2000       # poses; at 200 Hz ten seconds, at 10 Hz three minutes
+LEAP_SPAN = 2.0     # s of silence in which odometry may have gone on; after more it was rather restarted
+LEAP_MARGIN = 0.5   # m
 
 
 def compose(T_a_b: NDArray, T_b_c: NDArray) -> NDArray:
@@ -25,12 +34,36 @@ def angle_of(q: NDArray) -> float:
     return 2 * float(np.arctan2(np.linalg.norm(q[:3]), abs(q[3])))
 
 
+def check_odometry(T_odom_base: NDArray, covariance: NDArray | None) -> Verdict:
+    """Whether a pose (7,) and its covariance (6, 6), None = unknown, can be used at all."""
+    verdict = check_pose(T_odom_base)
+    if not verdict.accepted or covariance is None:
+        return verdict
+    if not np.isfinite(covariance).all():
+        return Verdict.NOT_FINITE
+    return Verdict.BAD_COVARIANCE if np.abs(covariance).max() > MAX_COVARIANCE else verdict
+
+
+def leap(before: NDArray, after: NDArray, elapsed: float, max_speed: float) -> float:
+    """m by which odometry left its way between two poses (7,) that are `elapsed` s apart, 0 where it may have driven.
+
+    Args:
+        max_speed: m/s.
+    """
+    way = float(np.linalg.norm(after[:3] - before[:3]))
+    return way if way > max_speed * min(elapsed, LEAP_SPAN) + LEAP_MARGIN else 0.0
+
+
 class OdometryBuffer:
-    """The last poses T_odom_base, with look-up at any stamp between them."""
+    """The last poses T_odom_base, with look-up at any stamp between them.
+
+    Where odometry leaps a new frame begins: poses before and after have nothing to do with each other.
+    """
 
     def __init__(self):
         self._stamps: deque[int] = deque(maxlen=MEMORY)
         self._poses: deque[NDArray] = deque(maxlen=MEMORY)
+        self._leaps: deque[int] = deque(maxlen=MEMORY)
 
     def __len__(self) -> int:
         return len(self._stamps)
@@ -39,27 +72,42 @@ class OdometryBuffer:
     def newest_ns(self) -> int:
         return self._stamps[-1] if self._stamps else 0
 
-    def append(self, stamp_ns: int, pose: NDArray) -> None:
+    def append(self, stamp_ns: int, pose: NDArray, *, leapt: bool = False) -> None:
+        """The newest pose; `leapt`: it is the first of a new frame."""
         self._stamps.append(stamp_ns)
         self._poses.append(pose)
+        if leapt:
+            self._leaps.append(stamp_ns)
 
-    def clear(self) -> None:
-        self._stamps.clear()
-        self._poses.clear()
+    def frame(self, stamp_ns: int) -> int:
+        """Number of the frame that a stamp belongs to."""
+        return bisect_right(self._leaps, stamp_ns)
 
     def at(self, stamp_ns: int, tolerance_ns: int) -> NDArray | None:
-        """T_odom_base (7,) at a stamp, interpolated (position linearly, attitude by slerp); None where the nearest
-        pose is farther away than the tolerance."""
-        stamps = self._stamps
+        """T_odom_base (7,) at a stamp, in the frame of that time, interpolated (position linearly, attitude by slerp);
+        None where the nearest pose is farther away than the tolerance."""
+        stamps, frame = self._stamps, self.frame(stamp_ns)
         k = bisect_left(stamps, stamp_ns)
-        if 0 < k < len(stamps) and stamps[k] - stamps[k - 1] <= 2 * tolerance_ns:
+        around = [j for j in (k - 1, k) if 0 <= j < len(stamps) and self.frame(stamps[j]) == frame]
+        if len(around) == 2 and stamps[k] - stamps[k - 1] <= 2 * tolerance_ns:
             share = (stamp_ns - stamps[k - 1]) / (stamps[k] - stamps[k - 1])
             return interpolate(self._poses[k - 1], self._poses[k], share)
-        nearest = min((j for j in (k - 1, k) if 0 <= j < len(stamps)),
-                      key=lambda j: abs(stamps[j] - stamp_ns), default=None)
+        nearest = min(around, key=lambda j: abs(stamps[j] - stamp_ns), default=None)
         if nearest is None or abs(stamps[nearest] - stamp_ns) > tolerance_ns:
             return None
         return self._poses[nearest]
+
+    def nearest(self, stamps_ns: NDArray, stamp_ns: int, tolerance_ns: int) -> tuple[int | None, NDArray | None]:
+        """Which of the stamps (N,), ascending, is nearest to one, of those to which odometry leads from there if there
+        are any, and T_odom_base (7,) at `stamp_ns`. Without that pose only a stamp within the tolerance is near."""
+        if not len(stamps_ns):
+            return None, None
+        after, frame = int(np.searchsorted(stamps_ns, stamp_ns)), self.frame(stamp_ns)
+        row = min((r for r in (after - 1, after) if 0 <= r < len(stamps_ns)),
+                  key=lambda r: (self.frame(stamps_ns[r]) != frame, abs(int(stamps_ns[r]) - stamp_ns)))
+        then = self.at(stamp_ns, tolerance_ns) if self.frame(stamps_ns[row]) == frame else None
+        near = then is not None or abs(int(stamps_ns[row]) - stamp_ns) <= tolerance_ns
+        return (row if near else None), then
 
 
 def interpolate(a: NDArray, b: NDArray, share: float) -> NDArray:

@@ -23,10 +23,6 @@ class Pending:
         heapq.heappush(self._heap, (stamp_ns, next(self._count), kind, insert))
         return True
 
-    def reached(self, now_ns: int) -> bool:
-        """Whether something waits no longer."""
-        return bool(self._heap) and self._heap[0][0] <= now_ns
-
     def due(self, now_ns: int, timeout: float) -> Iterator[tuple[str, Callable | None]]:
         """(kind, insert) of what odometry has reached; insert is None where it did so by a gap longer than the timeout,
         in s."""
