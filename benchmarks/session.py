@@ -21,7 +21,10 @@ RADIUS, STEP, LAP = 50.0, 1.0, 314
 SIGMA = (0.02, 0.001)       # m and rad of a step
 LOOP_EVERY = 100            # steps
 OPTIONS = {'keyframe.distance': '0.0', 'odometry_sigma': '[0.02, 0.001]', 'odometry_drift': '[0.0, 0.0]',
-           'loop_sigma': '[0.05, 0.01]'}
+           'loop_sigma': '[0.05, 0.01]',
+           # Four seconds of messages at this speed; at its own the default holds ten.
+           'qos_overrides./odometry.subscription.depth': '2000'}
+GREETING = 20               # messages that are sent slowly: before the node has heard of a source it misses nothing
 
 
 def resident(pid: int) -> float:
@@ -75,10 +78,25 @@ class Session:
         time.sleep(0.5)
 
     def _hear(self, message) -> None:
-        self.facts = {pair.key: pair.value for pair in message.status[0].values}
+        facts = {pair.key: pair.value for pair in message.status[0].values}
+        if 'count odometry' in facts:
+            self.facts = facts
 
     def listen(self) -> None:
         self._executor.spin_once(timeout_sec=0.0)
+
+    def _wait(self, condition) -> None:
+        """Ask after each of the node's diagnostics."""
+        end = time.monotonic() + 60
+        while True:
+            self.facts = {}
+            while not self.facts:
+                if time.monotonic() > end:
+                    raise TimeoutError('the node says nothing, or not what is waited for')
+                time.sleep(0.02)
+                self.listen()
+            if condition():
+                return
 
     def run(self, count: int) -> None:
         """Send all of it and wait until no more is taken."""
@@ -89,6 +107,9 @@ class Session:
         write, zero, none = cdr.OdometryWriter('odom', 'base_link'), np.zeros((6, 6)), np.zeros(3)
         begin = time.perf_counter()
         for k in range(count):
+            if k == GREETING:
+                self._wait(lambda: int(self.facts['count odometry']) == GREETING)
+                begin = time.perf_counter() - k * PERIOD_NS * 1e-9 / SPEEDUP
             left = begin + k * PERIOD_NS * 1e-9 / SPEEDUP - time.perf_counter()
             if left > 0:
                 time.sleep(left)
@@ -102,9 +123,13 @@ class Session:
                 self.memory.append((k, resident(self._node.pid)))
                 self.listen()
         self.wall = time.perf_counter() - begin
-        for _ in range(40):
-            time.sleep(0.1)
-            self.listen()
+        taken = []
+
+        def done() -> bool:
+            taken.append(self.facts['count odometry'])
+            return len(taken) > 3 and taken[-1] == taken[-4]
+
+        self._wait(done)
         self.memory.append((count, resident(self._node.pid)))
 
     def close(self) -> None:
@@ -114,9 +139,16 @@ class Session:
 
 
 def records(quick: bool) -> Iterator[Record]:
-    environment()
+    from pypose_ros.children import reserved_domain
     count = 10_000 if quick else 100_000
     command = [sys.executable, str(ROOT / 'scripts' / 'pose_graph'), '--ros-args', *parameters(OPTIONS)]
+    with reserved_domain() as domain:
+        os.environ['ROS_DOMAIN_ID'] = str(domain)
+        environment()
+        yield from measured(command, count)
+
+
+def measured(command: list[str], count: int) -> Iterator[Record]:
     with started([command]) as (node,):
         session = Session(node)
         try:

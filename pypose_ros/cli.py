@@ -87,12 +87,22 @@ def _parser() -> argparse.ArgumentParser:
     add('--stamped', action='store_true', help='cmd_vel is a TwistStamped')
     command.set_defaults(run=_sim)
 
-    command = commands.add_parser('graph', help='solve a pose graph (or a simulated patrol) and show it as a page')
-    command.add_argument('session', nargs='?', help='.g2o file; without one a simulated patrol')
+    command = commands.add_parser('graph', help='solve a pose graph, a bag\'s or a simulated patrol\'s, and show it as '
+                                                'a page')
+    command.add_argument('session', nargs='?', help='.g2o file, or a bag with odometry; without one a simulated patrol')
     command.add_argument('--out', metavar='FILE', default='results/pose_graph.html',
                          help='the page (default results/pose_graph.html)')
     command.add_argument('--robust', choices=('none', 'huber', 'gnc', 'pcm'),
-                         help='defence against wrong loops (default: none for a file, gnc for the patrol)')
+                         help='defence against wrong loops (default: none for a file, gnc for the patrol, the '
+                         'parameter robust.method for a bag)')
+    for name, what in (('odometry', 'odometry (default: detected)'),
+                       ('pose', 'absolute poses in the map (default: none)'),
+                       ('fix', 'satellite fixes; `none` to do without (default: detected)'),
+                       ('loop', 'loop closures, likewise')):
+        command.add_argument(f'--{name}-topic', metavar='TOPIC', help=f'of a bag: {what}')
+    command.add_argument('--config', metavar='YAML', help='parameter file of pose_graph, for a bag')
+    command.add_argument('-p', '--param', metavar='NAME:=VALUE', action='append', default=[],
+                         help='override one parameter')
     command.add_argument('--seed', type=int, default=0, help='of the patrol (default 0)')
     command.set_defaults(run=_graph)
 
@@ -230,9 +240,16 @@ def _sim(options) -> int:
 def _graph(options) -> int:
     from pathlib import Path
 
-    from pypose_ros.graph_command import show_file, show_patrol
+    from pypose_ros.bag.graph import GraphTopics
+    from pypose_ros.bag.reader import BAGS
+    from pypose_ros.graph_command import show_bag, show_file, show_patrol
     out = Path(options.out)
-    if options.session:
+    if options.session and (Path(options.session).is_dir() or Path(options.session).suffix in BAGS):
+        topics = GraphTopics(options.odometry_topic, options.pose_topic or 'none', options.fix_topic,
+                             options.loop_topic)
+        print(show_bag(Path(options.session), out, topics, config=options.config, overrides=options.param,
+                       robust=options.robust))
+    elif options.session:
         print(show_file(Path(options.session), out, robust=options.robust or 'none'))
     else:
         print(show_patrol(out, robust=options.robust or 'gnc', seed=options.seed))

@@ -1,12 +1,17 @@
-"""`pypose-ros graph`: a session, any tool's g2o file or a simulated patrol, solved and shown as a page."""
+"""`pypose-ros graph`: a session, any tool's g2o file, a bag or a simulated patrol, solved and shown as a page."""
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from pypose_core.metric import Trajectory, ate
-from pypose_core.online.back_end import BackEndConfig, EdgeInput, PoseGraphBackEnd, SessionError
+from pypose_core.online.back_end import BackEndConfig, EdgeInput, EdgeKind, PoseGraphBackEnd, SessionError
+from pypose_ros.bag.config import load_parameters_of
 from pypose_ros.bag.errors import BagError, RunError
+from pypose_ros.bag.graph import GraphTopics, replay_graph
 from pypose_ros.graph_page import write_page
+from pypose_ros.nodes.pose_graph_params import NODE_NAME, PoseGraphParams, check
 from pypose_ros.sim.patrol import Patrol, PatrolConfig, patrol
 
 ITERATIONS = 100
@@ -39,6 +44,39 @@ def show_file(path: Path, out: Path, *, robust: str) -> str:
     found = job.solution
     return (f'{size}; cost {found.cost_initial:.6g} → {found.cost_final:.6g} in {found.iterations} iterations, '
             f'{job.duration:.3f} s')
+
+
+def show_bag(path: Path, out: Path, topics: GraphTopics, *, config: Path | None, overrides: Sequence[str],
+             robust: str | None) -> str:
+    """Replay a bag as pose_graph would take it and write its page; a sentence with what came of it.
+
+    Args:
+        config: parameter file of pose_graph.
+        overrides: `name:=value` each.
+        robust: instead of the parameter robust.method.
+
+    Raises:
+        BagError: the bag, the file or a parameter is no good.
+        RunError: the page cannot be written.
+    """
+    params = load_parameters_of(NODE_NAME, PoseGraphParams, check, config, overrides)
+    if robust is not None:
+        params = replace(params, robust=replace(params.robust, method=robust))
+    found = replay_graph(path, params, topics)
+    back_end = found.back_end
+    loop = back_end.edges['kind'] == EdgeKind.LOOP
+    rejected = int(back_end.edges['rejected'][loop].sum())
+    sentence = (f'{len(back_end.keyframes)} keyframes, {int(loop.sum())} loops of which {rejected} rejected, '
+                f'{len(back_end.priors)} absolute measurements, {len(back_end.solves)} solves; '
+                f'taken: {_counted(found.taken)}')
+    if found.dropped:
+        sentence += f'; dropped: {_counted(found.dropped)}'
+    _write(out, back_end, title=path.stem, lead=f'Odometry alone (dashed), and the map. {sentence}')
+    return sentence
+
+
+def _counted(counter: dict[str, int]) -> str:
+    return ', '.join(f'{count} of {name}' for name, count in sorted(counter.items()))
 
 
 def show_patrol(out: Path, *, robust: str, seed: int) -> str:

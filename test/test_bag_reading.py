@@ -90,7 +90,8 @@ def test_our_own_types_are_those_of_the_generated_messages():
     for name in OURS:
         full = f'pypose_ros/msg/{name}'
         kind = getattr(msg, name)
-        sent = kind(covariance=np.arange(len(kind().covariance), dtype=float))
+        matrix = next(name for name in ('covariance', 'information') if hasattr(kind(), name))
+        sent = kind(**{matrix: np.arange(len(getattr(kind(), matrix)), dtype=float)})
         sent.header.frame_id, sent.header.stamp.nanosec = 'imu', 7
         decoded = typestore().deserialize_cdr(rclpy.serialization.serialize_message(sent), full)
         again = rclpy.serialization.deserialize_message(bytes(typestore().serialize_cdr(decoded, full)), kind)

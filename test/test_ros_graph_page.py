@@ -6,8 +6,14 @@ import subprocess
 
 import numpy as np
 import pytest
+from graph_rig import edge_message, odometry_bytes
+from rclpy.serialization import serialize_message
 
 from pypose_core.online.back_end import BackEndConfig, PoseGraphBackEnd
+from pypose_ros.bag.reader import BagReader
+from pypose_ros.bag.recording import read_series
+from pypose_ros.bag.resources import resource
+from pypose_ros.bag.writer import BagWriter
 from pypose_ros.cli import main
 from pypose_ros.graph_command import drive
 from pypose_ros.graph_page import page_data, write_page
@@ -117,3 +123,45 @@ def test_a_file_of_any_tool_is_solved_and_shown(tmp_path, capsys, data):
     broken.write_text('VERTEX_SE3:QUAT 0 1\n')
     assert main(['graph', str(broken)]) == 2
     assert 'broken.g2o:1' in capsys.readouterr().err
+
+
+def shown_on(page) -> dict:
+    return json.loads(re.search(r'id="data">(.*?)</script>', page.read_text(), re.S)[1])
+
+
+def test_a_bag_with_odometry_and_loops_is_replayed_as_the_node_would_and_shown(back_end, tmp_path, capsys):
+    bag, page = tmp_path / 'patrol.mcap', tmp_path / 'patrol.html'
+    closes = {int(later): k for k, (_, later) in enumerate(WORLD.loop_steps)}
+    with BagWriter(bag) as out:
+        for step, (stamp, pose) in enumerate(zip(WORLD.stamps_ns.tolist(), WORLD.odometry)):
+            out.write_raw('/odom', 'nav_msgs/msg/Odometry', stamp, odometry_bytes(stamp, pose))
+            if step in closes:
+                edge = edge_message(WORLD.loops[closes[step]], stamps=WORLD.stamps_ns[WORLD.loop_steps[closes[step]]],
+                                    information=WORLD.loop_information, source='patrol')
+                out.write_raw('/loop_closure', 'pypose_ros/msg/PoseGraphEdge', stamp, serialize_message(edge))
+    options = ['-p', 'odometry_sigma:=[0.03, 0.006]', '-p', 'odometry_drift:=[0.02, 0.005]', '--robust', 'gnc']
+    assert main(['graph', str(bag), '--out', str(page), *options]) == 0
+    said, shown = capsys.readouterr().out, shown_on(page)
+    wrong = int(WORLD.wrong.sum())
+    assert f'{len(back_end.keyframes)} keyframes, {len(WORLD.loops)} loops of which {wrong} rejected' in said
+    assert f'taken: {len(WORLD.loops)} of /loop_closure, {len(WORLD.stamps_ns)} of /odom' in said
+    np.testing.assert_allclose(shown['after'], back_end.keyframes['pose'][:, :3], atol=2e-3)
+    assert main(['graph', str(bag), '--out', str(page), '--odometry-topic', '/nowhere']) == 2
+    assert 'no such topic' in capsys.readouterr().err
+    assert main(['graph', str(bag), '-p', 'keyframe.distance:=-1.0']) == 2
+    assert 'keyframe.distance' in capsys.readouterr().err
+
+
+def test_a_turtlebots_bag_is_laid_on_the_map_of_its_amcl(tmp_path, capsys, data):
+    page, bag = tmp_path / 'turtlebot.html', data / 'bags' / 'evo_nav2_turtlebot.mcap'
+    config = str(resource('config/robots/turtlebot_nav2.yaml'))
+    assert main(['graph', str(bag), '--out', str(page), '--pose-topic', '/amcl_pose', '--config', config]) == 0
+    assert ' of /amcl_pose' in capsys.readouterr().out
+    with BagReader(bag) as recording:
+        amcl = read_series(recording, ['/amcl_pose', '/odom'])
+    shown, begin = shown_on(page), amcl['/odom'].stamps_ns[0]
+    at = np.array(shown['seconds'])
+    pose, stamps = amcl['/amcl_pose'].poses, (amcl['/amcl_pose'].stamps_ns - begin) * 1e-9
+    inside = (stamps > at[len(at) // 2]) & (stamps < at[-1])
+    way = np.stack([np.interp(stamps[inside], at, np.array(shown['after'])[:, axis]) for axis in (0, 1)], 1)
+    assert inside.sum() > 20 and np.median(np.linalg.norm(way - pose[inside, :2], axis=1)) < 0.2

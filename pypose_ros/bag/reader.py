@@ -14,6 +14,8 @@ from .types import typestore
 
 # What a file must begin with, by the name that the reader goes by.
 _MAGIC = {'.bag': b'#ROSBAG V2.0', '.mcap': b'\x89MCAP0\r\n', '.db3': b'SQLite format 3\x00'}
+BAGS = tuple(_MAGIC)
+"""How the name of a bag ends that is one file."""
 
 
 @dataclass(frozen=True)

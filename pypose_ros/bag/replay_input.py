@@ -73,7 +73,7 @@ def read_input(path: str | Path, options: ReplayOptions, *, base_frame: str = 'b
         BagError: the bag has no usable IMU, an asked-for topic is missing, the extrinsic is unknown, ...
     """
     with BagReader(path) as bag:
-        imu_topic = _choose(bag, IMU, options.imu_topic, '--imu-topic', usual=_USUAL_IMU)
+        imu_topic = choose(bag, IMU, options.imu_topic, '--imu-topic', usual=_USUAL_IMU)
         if imu_topic is None:
             raise BagError(f'{path}: no sensor_msgs/Imu topic in it; it has '
                            + (', '.join(topic.name for topic in bag.topics) or 'none at all'))
@@ -94,7 +94,7 @@ def read_input(path: str | Path, options: ReplayOptions, *, base_frame: str = 'b
         for kind, msgtype, given, flag in (
                 ('pose', POSE, options.pose_topic, '--pose-topic'),
                 ('odometry', ODOMETRY, options.odometry_topic, '--odometry-topic')):
-            topic = _choose(bag, msgtype, given, flag) if automatic or given else None
+            topic = choose(bag, msgtype, given, flag) if automatic or given else None
             if topic is not None:
                 corrections.append(_recorded(read_series(bag, [topic])[topic], kind, _clock_offset(imu)))
         truth = read_ground_truth(options.ground_truth, bag) if options.ground_truth != NONE else None
@@ -103,7 +103,7 @@ def read_input(path: str | Path, options: ReplayOptions, *, base_frame: str = 'b
     return ReplayInput(Path(path), imu, T_base_imu, corrections, truth)
 
 
-def _choose(bag: BagReader, msgtype: str, given: str | None, flag: str, *,
+def choose(bag: BagReader, msgtype: str, given: str | None, flag: str, *,
             usual: tuple[str, ...] = ()) -> str | None:
     """The topic asked for, or the only one of its type that is not ground truth."""
     if given == NONE:

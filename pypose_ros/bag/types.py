@@ -6,7 +6,7 @@ from rosbags.typesys.store import Typestore
 
 from .resources import resource
 
-OURS = ('ImuBias', 'PreintegratedImu')
+OURS = ('ImuBias', 'PreintegratedImu', 'PoseGraphEdge')
 
 
 @cache
