@@ -33,12 +33,15 @@ def grid_message(cells: np.ndarray, resolution: float, corner, frame: str = 'odo
 
 
 class ControllerRig(Host):
-    """A Peer with the node running in this process. The robot obeys at once and is always where it was told to go."""
+    """mpc_controller in this process. The robot obeys at once, each command for the period of the controller.
+
+    It does not go on while a busy machine keeps the next command waiting, and so overshoots nothing.
+    """
 
     def __init__(self, domain: int):
         super().__init__(domain)
         self.commands: list[tuple[float, float, float]] = []     # steady time, v, w
-        self.pose, self._drove = np.zeros(3), None
+        self.pose, self.period = np.zeros(3), 0.05
         self.node.create_subscription(Twist, 'cmd_vel', self._obey, qos.SENSOR(100))
         send = self.node.create_publisher
         self.odom_out = send(Odometry, 'odom', 10)
@@ -48,20 +51,18 @@ class ControllerRig(Host):
 
     def _obey(self, twist: Twist) -> None:
         self.commands.append((time.monotonic(), twist.linear.x, twist.angular.z))
+        ahead = np.array([np.cos(self.pose[2]), np.sin(self.pose[2]), 0.0])
+        self.pose = self.pose + self.period * (twist.linear.x * ahead + [0, 0, twist.angular.z])
 
     def start(self, **params):
         from pypose_ros.nodes.mpc_controller import MpcController
+        self.period = 1 / params.get('controller_frequency', 20.0)
         # A test machine may be busy: the robot is not to be stopped for that.
         return self.host(MpcController, {'odom_timeout': 5.0, **params})
 
     def say_odometry(self, *, stamp_ns: int | None = None, **kwargs) -> None:
-        """Say where the robot is, having moved as commanded since the last time."""
-        now, twist = time.monotonic(), self.commands[-1][1:] if self.commands else (0.0, 0.0)
-        if self._drove is not None:
-            dt = min(now - self._drove, 0.2)
-            self.pose = self.pose + dt * np.array([twist[0] * np.cos(self.pose[2]), twist[0] * np.sin(self.pose[2]),
-                                                   twist[1]])
-        self._drove = now
+        """Say where the robot is."""
+        twist = self.commands[-1][1:] if self.commands else (0.0, 0.0)
         self.odom_out.publish(odometry_message(time.time_ns() if stamp_ns is None else stamp_ns, self.pose, twist,
                                                **kwargs))
 

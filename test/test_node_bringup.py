@@ -43,7 +43,8 @@ def test_the_graph_takes_the_odometry_of_its_neighbour_and_a_signal_saves_and_en
     peer, process, log = started
     corrected = []
     peer.node.create_subscription(Odometry, 'odometry/corrected', corrected.append, qos.SENSOR(5000))
-    peer.until(lambda: peer.imu.get_subscription_count() and peer.pose.get_subscription_count(), 'the nodes appear', 60)
+    peer.until(lambda: peer.imu.get_subscription_count() and peer.pose.get_subscription_count(),
+               'the nodes appear', 120)
     peer.play(circling(T0, 120.0), lambda: len(corrected) > 300, 'odometry in the map',
               lambda stamp: pose_message(stamp, circle_pose(T0, stamp)))
     assert peer.node.count_subscribers('/odometry') == 1        # imu_preintegration's own corrections

@@ -60,7 +60,7 @@ def test_two_distributions_estimate_together(other, tmp_path, imu_is_ours):
         processes = [start(imu, 'imu_preintegration', domain, log), start(graph, 'pose_graph', domain, log)]
         try:
             peer.until(lambda: peer.imu.get_subscription_count() and peer.node.count_publishers('odometry/corrected')
-                       and peer.node.count_subscribers('odometry/imu') >= 2, 'both nodes appear', 90)
+                       and peer.node.count_subscribers('odometry/imu') >= 2, 'both nodes appear', 120)
             peer.play(circling(T0, 120.0), lambda: len(corrected) > 600, 'odometry in the map',
                       lambda stamp: pose_message(stamp, circle_pose(T0, stamp)))
             found = convert.pose_from_msg(corrected[-1].pose.pose)

@@ -71,7 +71,7 @@ def test_a_launched_node_has_its_topics_remapped_and_ends_cleanly_on_ctrl_c(laun
 def test_without_autostart_the_node_waits_for_its_manager(launched):
     peer, start, _ = launched
     start('imu_preintegration', 'autostart:=false')
-    peer.until(lambda: 'imu_preintegration' in peer.node.get_node_names(), 'the node appears', 60)
+    peer.until(lambda: 'imu_preintegration' in peer.node.get_node_names(), 'the node appears', 120)
     peer.spin(1.0)
     assert not peer.node.count_publishers('/odometry/imu')
 
@@ -80,7 +80,7 @@ def test_the_pose_graph_is_launched_with_its_topics(launched):
     peer, start, log = launched
     process = start('pose_graph', 'odometry:=/wheels')
     peer.until(lambda: peer.node.count_subscribers('/wheels') and peer.node.count_publishers('/pose_graph'),
-               'the node appears', 60)
+               'the node appears', 120)
     ends_cleanly(process, log)
 
 
@@ -90,7 +90,7 @@ def test_the_pose_graph_is_launched_with_its_topics(launched):
 def test_bringup_runs_the_nodes_of_its_mode_in_one_process(launched, params, mode, nodes):
     peer, start, log = launched
     process = start('bringup', f'mode:={mode}', 'imu:=/sensors/imu', params)
-    peer.until(lambda: nodes <= set(peer.node.get_node_names()), 'the nodes appear', 60)
+    peer.until(lambda: nodes <= set(peer.node.get_node_names()), 'the nodes appear', 120)
     assert set(peer.node.get_node_names()) == nodes | {'peer'}
     if 'imu_preintegration' in nodes:
         peer.until(lambda: peer.node.count_subscribers('/sensors/imu') == 1, 'the IMU is heard where it was told')

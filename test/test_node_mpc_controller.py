@@ -153,7 +153,7 @@ def test_18_a_signal_at_full_speed_stops_the_robot_within_a_few_periods(number, 
                                        stderr=out, env=os.environ | {'ROS_DOMAIN_ID': str(domain)})
         try:
             peer.until(lambda: peer.odom_out.get_subscription_count() and peer.path.get_subscription_count()
-                       and peer.node.count_publishers('cmd_vel'), 'the node appears', 60)
+                       and peer.node.count_publishers('cmd_vel'), 'the node appears', 120)
             peer.at_full_speed()
             began = time.monotonic()
             process.send_signal(number)

@@ -27,7 +27,7 @@ def started(tmp_path):
                 [sys.executable, SCRIPT, '--ros-args', '-p', 'keyframe.distance:=0.0',
                  '-p', f'autosave_on_shutdown:={tmp_path / "auto.g2o"}'],
                 stdout=out, stderr=out, env=os.environ | {'ROS_DOMAIN_ID': str(domain)})
-        peer.until(lambda: peer.odom.get_subscription_count(), 'the node appears', 60)
+        peer.until(lambda: peer.odom.get_subscription_count(), 'the node appears', 120)
         # Again and again: what is sent before the node knows the sender is lost.
         first = odometry_bytes(1, np.array([0, 0, 0, 0, 0, 0, 1.0]))
         peer.until(lambda: peer.odom.publish(first) or peer.status().get('keyframes') == '1', 'the first keyframe')

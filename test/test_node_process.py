@@ -63,7 +63,7 @@ def feed(peer: Peer, begin_ns: int) -> int:
 def test_a_signal_ends_the_node_in_order_with_exit_code_0(network, number, executor):
     peer, start = network
     process = start(*EXTRINSIC, '-p', f'executor:={executor}')
-    peer.until(lambda: peer.imu.get_subscription_count(), 'the node appears', 60)
+    peer.until(lambda: peer.imu.get_subscription_count(), 'the node appears', 120)
     feed(peer, T0)
     assert process.end(number) == 0
     assert 'inactive' in process.log and 'Traceback' not in process.log
@@ -72,7 +72,7 @@ def test_a_signal_ends_the_node_in_order_with_exit_code_0(network, number, execu
 def test_a_second_signal_while_the_node_ends_does_not_kill_it(network):
     peer, start = network
     process = start('-p', 'autostart:=false')
-    peer.until(lambda: 'imu_preintegration' in peer.node.get_node_names(), 'the node appears', 60)
+    peer.until(lambda: 'imu_preintegration' in peer.node.get_node_names(), 'the node appears', 120)
     process.popen.send_signal(signal.SIGINT)
     for _ in range(6000):
         if process.popen.poll() is not None:
@@ -85,11 +85,11 @@ def test_a_second_signal_while_the_node_ends_does_not_kill_it(network):
 def test_a_killed_node_that_is_started_again_takes_up_the_work(network):
     peer, start = network
     process = start(*EXTRINSIC)
-    peer.until(lambda: peer.imu.get_subscription_count(), 'the node appears', 60)
+    peer.until(lambda: peer.imu.get_subscription_count(), 'the node appears', 120)
     last = feed(peer, T0)
     assert process.end(signal.SIGKILL) == -signal.SIGKILL
     process = start(*EXTRINSIC)
-    peer.until(lambda: 'active' in process.log.split('imu_link')[-1], 'the second one is active', 60)
+    peer.until(lambda: 'active' in process.log.split('imu_link')[-1], 'the second one is active', 120)
     last = feed(peer, last + PERIOD)
     peer.until(lambda: peer.odometry[-1].stamp_ns > last - 100 * PERIOD, 'output of the newest samples')
     np.testing.assert_allclose(peer.odometry[-1].values[:3], 0, atol=0.01)
@@ -104,7 +104,7 @@ def test_a_parameter_file_a_namespace_and_remappings_reach_the_node(network, tmp
     process = start('-r', '__ns:=/robot', '--params-file', str(params), '-r', 'imu/data_raw:=/imu/data_raw',
                     '-r', 'odometry/imu:=/odometry/imu', '-r', '/tf:=tf')
     # Without a leading namespace the file's name matches no node of /robot: nothing is read from it.
-    peer.until(lambda: peer.imu.get_subscription_count(), 'the node appears', 60)
+    peer.until(lambda: peer.imu.get_subscription_count(), 'the node appears', 120)
     peer.until(lambda: ('imu_preintegration', '/robot') in peer.node.get_node_names_and_namespaces(), 'its name')
     peer.until(lambda: peer.node.count_publishers('/robot/tf') == 1, 'its TF')
     assert peer.node.count_publishers('/tf') == 0
@@ -112,7 +112,7 @@ def test_a_parameter_file_a_namespace_and_remappings_reach_the_node(network, tmp
     params.write_text('/**:\n' + params.read_text().partition('\n')[2])
     process = start('-r', '__ns:=/robot', '--params-file', str(params), '-r', 'imu/data_raw:=/imu/data_raw',
                     '-r', 'odometry/imu:=/odometry/imu')
-    peer.until(lambda: process.log.count('active') >= 3, 'the second one is active', 60)
+    peer.until(lambda: process.log.count('active') >= 3, 'the second one is active', 120)
     feed(peer, T0)
     assert peer.odometry[-1].frame_id == 'world'
     assert process.end(signal.SIGTERM) == 0
@@ -131,6 +131,6 @@ def test_a_parameter_file_that_ros_cannot_read_is_one_clear_line_and_exit_code_2
 def test_an_unknown_parameter_leaves_the_process_unconfigured_and_named_in_the_log(network):
     peer, start = network
     process = start('-p', 'windw_size:=3')
-    peer.until(lambda: 'windw_size: no such parameter (did you mean window_size?)' in process.log, 'the error', 60)
+    peer.until(lambda: 'windw_size: no such parameter (did you mean window_size?)' in process.log, 'the error', 120)
     assert process.popen.poll() is None
     assert process.end(signal.SIGTERM) == 0

@@ -36,7 +36,7 @@ def robot(data, tmp_path):
                     [sys.executable, ROOT / 'scripts' / 'bringup', '--nodes', nodes, '--ros-args',
                      '--params-file', ROOT / 'config' / 'robots' / f'{config}.yaml', '-p', 'use_sim_time:=true'],
                     stdout=out, stderr=out, env=environment))
-            peer.until(lambda: peer.node.count_publishers('odometry/corrected'), 'the nodes appear', 60)
+            peer.until(lambda: peer.node.count_publishers('odometry/corrected'), 'the nodes appear', 120)
             rules = [word for pair in remaps.items() for word in ('--remap', ':='.join(pair))]
             with (tmp_path / 'player').open('w') as out:
                 player = subprocess.Popen(
