@@ -36,8 +36,12 @@ native: $(VENV)/.deps
 demo: setup
 	$(VENV)/bin/pypose-ros demo $(BAG)
 
+# With the lines that the tests reach, in their own and in other processes, at the end.
 test: setup
-	$(VENV)/bin/python -m pytest test -m "not slow" -n $(JOBS) --dist worksteal
+	rm -f build/coverage build/coverage.*
+	$(VENV)/bin/coverage run -m pytest test -m "not slow" -n $(JOBS) --dist worksteal
+	$(VENV)/bin/coverage combine -q
+	$(VENV)/bin/coverage report --skip-covered
 
 # A second checkout with the other distribution's wheels, and nodes of both that work together.
 test-distributions: setup
@@ -61,11 +65,6 @@ docs: setup
 lint: setup
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
-
-# The tests once more, slower, with the lines that they reach counted.
-coverage: setup
-	$(VENV)/bin/coverage run -m pytest test -m "not slow"
-	$(VENV)/bin/coverage report --skip-covered
 
 clean:
 	rm -rf build results *.egg-info pypose_ros/msg pypose_ros/srv pypose_ros/*.so pypose_core/*.so
