@@ -5,10 +5,13 @@ what a gap and a leap of odometry are to a graph; a gap of the IMU itself, 6, 7,
 (test_node_faults_*.py, test_online_initialization.py). 16 concerns networks, of which this node has none: its
 counterpart is a session that cannot be loaded. Several faults share a node where they do not touch each other.
 """
+import subprocess
+import sys
 import time
 
 import numpy as np
 import pytest
+import torch
 from graph_rig import NODE, edge_message, odometry_bytes
 from node_rig import IDENTITY, T0, pose_message
 from sensor_msgs.msg import NavSatFix
@@ -16,6 +19,7 @@ from std_srvs.srv import Trigger
 
 from pypose_core.online.correction import compose
 from pypose_ros import convert, diagnostics
+from pypose_ros.device import choose_device
 from pypose_ros.missing import Missing
 
 SECOND = 10 ** 9
@@ -178,3 +182,62 @@ def test_15_and_16_a_missing_device_is_one_fallback_and_a_session_that_is_none_r
     np.testing.assert_allclose(rig.corrected[0].pose.pose.position.x, 5.0, atol=1e-9)
     assert rig.call(Trigger, f'{NODE}/reset', Trigger.Request()).success
     np.testing.assert_allclose(compose(node.back_end.T_map_odom, np.array(IDENTITY)), IDENTITY)
+
+
+def test_15_a_device_that_is_there_and_cannot_compute_is_one_fallback_too(monkeypatch):
+    if torch.version.cuda is not None and torch.cuda.is_available():
+        pytest.skip('here the device computes')
+    monkeypatch.setattr('torch.cuda.is_available', lambda: True)        # as a driver says whose device was lost
+    device, sentence = choose_device('auto')
+    assert device.type == 'cpu' and sentence.startswith('device cuda:0 cannot be used (')
+
+
+STARVED = """
+import resource
+import numpy as np
+import torch
+from pathlib import Path
+from pypose_core.online.back_end import BackEndConfig, EdgeInput, PoseGraphBackEnd
+from pypose_core.online.back_end.odometry import compose
+from pypose_ros.device import fault
+torch.set_num_threads(1)
+
+def starve(extra, use):
+    # Of address space as much as there is already, and `extra` bytes.
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (int(Path('/proc/self/statm').read_text().split()[0]) * 4096 + extra,
+                                            limits[1]))
+    try:
+        return use()
+    except Exception as error:
+        return type(error).__name__
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+
+assert fault(torch.device('cpu')) == ''
+print('device:', starve(0, lambda: fault(torch.device('cpu'))))
+back_end, count = PoseGraphBackEnd(BackEndConfig(keyframe_distance=0.0, robust='none')), 6000
+pose, step = np.array([0.0, 0, 0, 0, 0, 0, 1]), np.array([0.5, 0, 0, 0, 0, np.sin(0.01), np.cos(0.01)])
+for k in range(count):
+    back_end.add_odometry((k + 1) * 10 ** 8, pose)
+    pose = compose(pose, step)
+for k in range(320, count, 7):
+    back_end.add_edge(EdgeInput(np.array([0.1, 0, 0, 0, 0, 0, 1]), np.zeros((6, 6)), from_id=k - 314, to_id=k))
+before = back_end.keyframes['pose'].copy()
+job = back_end.begin_solve(force=True)
+starve(2 ** 21, job.run)
+back_end.poll()
+assert job.solution is None and (back_end.keyframes['pose'] == before).all()
+print('solve:', job.problem.splitlines()[0], '|', back_end.take_messages())
+assert back_end.solve().solution is not None
+print('afterwards:', back_end.last_job.solution.status)
+"""
+
+
+def test_11_and_15_without_memory_a_device_and_a_solve_fail_with_a_sentence_and_the_next_solve_succeeds():
+    done = subprocess.run([sys.executable, '-c', STARVED], capture_output=True, text=True, timeout=200)
+    said = dict(line.split(': ', 1) for line in done.stdout.splitlines())
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert 'alloc' in said['device'] or 'memory' in said['device'].lower()
+    assert 'a solve failed, the last good estimate stays' in said['solve']
+    assert 'alloc' in said['solve'] or 'Memory' in said['solve']
