@@ -1,9 +1,12 @@
 """The relative pose of two cameras from matched rays."""
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
+from pypose_core.geometry.five_point import five_point
 from pypose_core.geometry.homogeneous import cart2homo
 from pypose_core.lie import so3
 from pypose_core.lie.convert import mat2SO3
@@ -19,15 +22,21 @@ def essential_matrix(a: Tensor, b: Tensor, weights: Tensor | None = None) -> Ten
 
     Source: Hartley, In defense of the eight-point algorithm, PAMI 1997.
     """
+    normal, Ta, Tb = _normal_matrix(a, b, weights)
+    E = torch.linalg.eigh(normal).eigenvectors[..., 0].unflatten(-1, (3, 3))
+    U, _, Vh = torch.linalg.svd(Tb.mT @ E @ Ta)
+    return U[..., :2] @ Vh[..., :2, :]
+
+
+def _normal_matrix(a: Tensor, b: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """AᵀA (..., 9, 9) of the equations A vec(E) = 0 on conditioned points, and what conditions them."""
     if a.shape[-2] < 8 or a.shape != b.shape:
         raise ValueError(f'eight matches or more are wanted, got {tuple(a.shape)} and {tuple(b.shape)}')
     (x, Ta), (y, Tb) = _conditioned(a), _conditioned(b)
     rows = (y.unsqueeze(-1) * x.unsqueeze(-2)).flatten(-2)
     if weights is not None:
         rows = rows * weights.sqrt().unsqueeze(-1)
-    E = torch.linalg.eigh(rows.mT @ rows).eigenvectors[..., 0].unflatten(-1, (3, 3))
-    U, _, Vh = torch.linalg.svd(Tb.mT @ E @ Ta)
-    return U[..., :2] @ Vh[..., :2, :]
+    return rows.mT @ rows, Ta, Tb
 
 
 def _conditioned(p: Tensor) -> tuple[Tensor, Tensor]:
@@ -47,33 +56,86 @@ def sampson(E: Tensor, a: Tensor, b: Tensor) -> Tensor:
     return (y * Ex).sum(-1) / square.clamp_min(1e-24).sqrt()
 
 
-def relative_pose(a: Tensor, b: Tensor, weights: Tensor | None = None, *, iterations: int = 10) -> SE3:
-    """T_b_a with a translation of unit length, from matches.
+def eight_point_is_determined(a: Tensor, b: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Whether the matches leave the eight-point algorithm one matrix only: bool (...,).
 
-    The eight-point solution with most points before both cameras, then Gauss-Newton steps on Sampson's distance in
-    the five dimensions that matches determine.
+    They do not where the points lie in a plane, or where the cameras differ by a rotation: then the smallest singular
+    values of its equations are alike, however small the noise. Arguments as of essential_matrix().
+    """
+    values = torch.linalg.eigvalsh(_normal_matrix(a, b, weights)[0])
+    return values[..., 1] > torch.maximum(4 * values[..., 0], 1e-12 * values[..., 8])
+
+
+def pose_from_essential(E: Tensor, a: Tensor, b: Tensor, weights: Tensor | None = None) -> SE3:
+    """Of the four T_b_a that an essential matrix stands for, that with most matches before both cameras.
 
     Args:
-        a, b: (..., N, 2), N >= 8, on the planes z = 1.
+        E: (..., 3, 3).
+        a, b: (..., N, 2) on the planes z = 1.
+        weights: (..., N), of the matches' votes; default equal.
+
+    Returns:
+        SE3 (..., 7), the translation of unit length.
+
+    Source: Nistér, An efficient solution to the five-point relative pose problem, PAMI 2004, section 3.2.
+    """
+    U, _, Vh = torch.linalg.svd(E)
+    U = U * torch.linalg.det(U).sign()[..., None, None]
+    Vh = Vh * torch.linalg.det(Vh).sign()[..., None, None]
+    W = torch.tensor([[0, -1, 0], [1, 0, 0], [0, 0, 1]], dtype=E.dtype, device=E.device)
+    candidates = [(U @ Z @ Vh, s * U[..., 2]) for Z in (W, W.mT) for s in (1, -1)]
+    votes = torch.ones_like(a[..., 0]) if weights is None else weights
+    front = torch.stack([(votes * in_front(R, t, a, b)).sum(-1) for R, t in candidates])
+    R, t = (_select(torch.stack(z), front.argmax(0)) for z in zip(*candidates))
+    return SE3(torch.cat([t, mat2SO3(R, check=False).tensor()], -1))
+
+
+def relative_pose(a: Tensor, b: Tensor, weights: Tensor | None = None, *, iterations: int = 10) -> SE3:
+    """T_b_a with a translation of unit length, from matches that are all right.
+
+    The eight-point solution with most points before both cameras, then Gauss-Newton steps on Sampson's distance in
+    the five dimensions that matches determine. Where the eight-point algorithm has no answer, as for points in a plane,
+    the best of five-point solutions takes its place; a plane may leave two poses equally good, of which
+    ransac_relative_pose() tells.
+
+    Args:
+        a, b: (..., N, 2), N >= 6, on the planes z = 1.
         weights: (..., N); default equal.
         iterations: Gauss-Newton steps.
 
     Returns:
         SE3 (..., 7).
     """
-    E = essential_matrix(a, b, weights)
-    U, _, Vh = torch.linalg.svd(E)
-    U = U * torch.linalg.det(U).sign()[..., None, None]
-    Vh = Vh * torch.linalg.det(Vh).sign()[..., None, None]
-    W = torch.tensor([[0, -1, 0], [1, 0, 0], [0, 0, 1]], dtype=a.dtype, device=a.device)
-    candidates = [(U @ Z @ Vh, s * U[..., 2]) for Z in (W, W.mT) for s in (1, -1)]
-    front = torch.stack([_in_front(R, t, a, b).sum(-1) for R, t in candidates])
-    best = front.argmax(0)
-    R, t = (_select(torch.stack(z), best) for z in zip(*candidates))
+    if a.shape[-2] < 6 or a.shape != b.shape:
+        raise ValueError(f'six matches or more are wanted, got {tuple(a.shape)} and {tuple(b.shape)}')
+    if a.shape[-2] < 8:
+        E = _best_of_five(a, b, weights)
+    else:
+        E = essential_matrix(a, b, weights)
+        determined = eight_point_is_determined(a, b, weights)
+        if not bool(determined.all()):
+            E = torch.where(determined[..., None, None], E, _best_of_five(a, b, weights))
     w = torch.ones_like(a[..., 0]) if weights is None else weights
-    q = mat2SO3(R, check=False).tensor()
+    return refine_relative_pose(pose_from_essential(E, a, b, weights), a, b, w, iterations=iterations)
+
+
+def _best_of_five(a: Tensor, b: Tensor, weights: Tensor | None, subsets: int = 16) -> Tensor:
+    """The five-point solution (..., 3, 3) that fits all matches best, over some subsets of them."""
+    n = a.shape[-2]
+    chosen = torch.rand(subsets, n, generator=torch.Generator().manual_seed(0)).topk(5, -1).indices.to(a.device)
+    E, good = five_point(a[..., chosen, :], b[..., chosen, :])
+    E, good = E.flatten(-4, -3), good.flatten(-2)
+    square = sampson(E, a.unsqueeze(-3), b.unsqueeze(-3)).square()
+    cost = (square if weights is None else weights.unsqueeze(-2) * square).sum(-1)
+    best = torch.where(good, cost, torch.full_like(cost, torch.inf)).argmin(-1)
+    return _select(E.movedim(-3, 0), best)
+
+
+def refine_relative_pose(T: SE3, a: Tensor, b: Tensor, weights: Tensor, *, iterations: int = 10) -> SE3:
+    """Gauss-Newton on Σ w (Sampson's distance)² from T_b_a (..., 7), whose translation keeps its length of one."""
+    t, q = T.tensor().split((3, 4), -1)
     for _ in range(iterations):
-        q, t = _refined(q, t, a, b, w)
+        q, t = _refined(q, t, a, b, weights)
     return SE3(torch.cat([t, q], -1))
 
 
@@ -83,7 +145,7 @@ def _select(candidates: Tensor, best: Tensor) -> Tensor:
     return candidates.gather(0, index.expand(1, *candidates.shape[1:]))[0]
 
 
-def _in_front(R: Tensor, t: Tensor, a: Tensor, b: Tensor) -> Tensor:
+def in_front(R: Tensor, t: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """Whether depths of matches are positive in both cameras: z_b b̃ = z_a R ã + t."""
     x, y = cart2homo(a) @ R.mT, cart2homo(b)
     A = torch.stack([y, -x], -1)
@@ -94,7 +156,21 @@ def _in_front(R: Tensor, t: Tensor, a: Tensor, b: Tensor) -> Tensor:
 
 def _refined(q: Tensor, t: Tensor, a: Tensor, b: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
     """One Gauss-Newton step: R from the left by three, t on the sphere by two numbers."""
-    basis = torch.linalg.svd(t.unsqueeze(-2)).Vh[..., 1:, :].mT.detach()       # two directions across t
+    r, J, moved = linearized(q, t, a, b)
+    H = (w.unsqueeze(-1) * J).mT @ J
+    H = H + 1e-12 * H.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None] * torch.eye(5, dtype=t.dtype, device=t.device)
+    step, singular = torch.linalg.solve_ex(H, (J.mT @ (w * r).unsqueeze(-1)))
+    d = torch.where(singular.unsqueeze(-1) == 0, -step.squeeze(-1), torch.zeros_like(t[..., :1]))    # no weights: none
+    q_new, t_new = moved(d)
+    square = sampson(so3.hat(t_new) @ so3.matrix(q_new), a, b).square()
+    better = (w * square).sum(-1, keepdim=True) <= (w * r.square()).sum(-1, keepdim=True)
+    return torch.where(better, q_new, q), torch.where(better, t_new, t)
+
+
+def linearized(q: Tensor, t: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Callable]:
+    """Sampson's distances (..., N), their Jacobian (..., N, 5) by φ of Exp(φ) R and by t along sphere_basis(t), and
+    the pose moved by such five numbers."""
+    basis = sphere_basis(t)
 
     def moved(d: Tensor) -> tuple[Tensor, Tensor]:
         turned = t + (basis @ d[..., 3:, None]).squeeze(-1)
@@ -105,13 +181,12 @@ def _refined(q: Tensor, t: Tensor, a: Tensor, b: Tensor, w: Tensor) -> tuple[Ten
         return sampson(so3.hat(translation) @ so3.matrix(rotation), a, b)
 
     zero = t.new_zeros(*t.shape[:-1], 5)
-    r = residual(zero)
     h = torch.finfo(t.dtype).eps ** (1 / 3)
     steps = h * torch.eye(5, dtype=t.dtype, device=t.device)
     J = torch.stack([(residual(zero + s) - residual(zero - s)) / (2 * h) for s in steps], -1)
-    H = (w.unsqueeze(-1) * J).mT @ J
-    H = H + 1e-12 * H.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None] * torch.eye(5, dtype=t.dtype, device=t.device)
-    d = -torch.linalg.solve(H, (J.mT @ (w * r).unsqueeze(-1))).squeeze(-1)
-    better = (w * residual(d).square()).sum(-1, keepdim=True) <= (w * r.square()).sum(-1, keepdim=True)
-    q_new, t_new = moved(d)
-    return torch.where(better, q_new, q), torch.where(better, t_new, t)
+    return residual(zero), J, moved
+
+
+def sphere_basis(t: Tensor) -> Tensor:
+    """Two directions (..., 3, 2) across a unit vector (..., 3)."""
+    return torch.linalg.svd(t.unsqueeze(-2)).Vh[..., 1:, :].mT.detach()
