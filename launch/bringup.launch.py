@@ -7,7 +7,8 @@ Arguments: see `ros2 launch pypose_ros bringup.launch.py --show-args`.
 from pypose_ros.launching import one_process
 
 MODES = {'mapping': 'imu_preintegration,pose_graph,loop_closure', 'odometry': 'imu_preintegration',
-         'graph': 'pose_graph,loop_closure', 'driving': 'imu_preintegration,pose_graph,loop_closure,mpc_controller',
+         'graph': 'pose_graph,loop_closure',
+         'driving': 'imu_preintegration,pose_graph,loop_closure,planner,mpc_controller',
          'learning': 'imu_preintegration,pose_graph,loop_closure,learner'}
 TOPICS = (
     ('imu', 'imu/data_raw', 'imu/data_raw', 'Topic of sensor_msgs/Imu'),
@@ -19,6 +20,8 @@ TOPICS = (
     ('scan', 'scan', 'scan', 'Topic of sensor_msgs/LaserScan'),
     ('points', 'points', 'points', 'Topic of sensor_msgs/PointCloud2'),
     ('loop_closure', 'loop_closure', 'loop_closure', 'Topic of pypose_ros/PoseGraphEdge'),
+    ('map', 'map', 'map', 'Topic of nav_msgs/OccupancyGrid to plan on'),
+    ('goal_pose', 'goal_pose', 'goal_pose', 'Topic of geometry_msgs/PoseStamped: where to drive'),
     ('plan', 'mpc_controller:path', 'plan', 'Topic of nav_msgs/Path to drive along'),
     ('drive_odometry', 'mpc_controller:odom', 'odometry/imu', 'Topic of nav_msgs/Odometry that the robot is driven by'),
     ('cmd_vel', 'cmd_vel', 'cmd_vel', 'Topic of the commands'),

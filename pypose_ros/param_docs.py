@@ -12,6 +12,7 @@ from pypose_ros.nodes import (
     learner_params,
     loop_closure_params,
     mpc_controller_params,
+    planner_params,
     pose_graph_params,
 )
 from pypose_ros.params import Change, Spec, specs
@@ -19,6 +20,7 @@ from pypose_ros.params import Change, Spec, specs
 NODES = {imu_preintegration_params.NODE_NAME: imu_preintegration_params.ImuPreintegrationParams,
          pose_graph_params.NODE_NAME: pose_graph_params.PoseGraphParams,
          loop_closure_params.NODE_NAME: loop_closure_params.LoopClosureParams,
+         planner_params.NODE_NAME: planner_params.PlannerParams,
          mpc_controller_params.NODE_NAME: mpc_controller_params.MpcControllerParams,
          learner_params.NODE_NAME: learner_params.LearnerParams}
 BEGIN, END = '<!-- parameters: written by `python -m pypose_ros.param_docs` -->', '<!-- end of parameters -->'

@@ -9,6 +9,7 @@ from pypose_ros.sim.core_loop import drive
 from pypose_ros.sim.course import Course, office_patrol
 from pypose_ros.sim.report import write_report
 
+GOAL = (2.0, -0.8, 0.0)
 CONFIG = PathTrackerConfig(frequency=50.0)
 
 
@@ -25,6 +26,15 @@ def test_all_nodes_in_one_process_drive_the_robot_to_its_goal_and_the_report_tel
     page = (tmp_path / 'results' / 'report.html').read_text()
     assert page.count('<svg') == 4 and 'nan' not in page.lower().split('</style>')[1].split('<svg')[0]
     assert (tmp_path / 'results' / 'overview.png').stat().st_size > 10_000
+
+
+def test_the_robot_drives_to_a_goal_along_what_the_planner_found(tmp_path):
+    """The walls on `map`, the goal on `goal_pose`, and nobody but the planner on `plan`."""
+    patient = {'mpc_controller': {'odom_timeout': 2.0, 'failure_tolerance': 10.0}}
+    live = run_closed_loop(ClosedLoopConfig(goal=GOAL, boxes=0, frequency=20.0, parameters=patient), tmp_path)
+    assert live.reached and live.collisions == 0
+    assert np.hypot(*(live.truth[-1, 1:3] - GOAL[:2])) < 0.3
+    assert 'beside the robot' in live.diagnostics['planner']['last plan']
 
 
 @pytest.mark.slow

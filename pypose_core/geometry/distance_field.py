@@ -69,6 +69,11 @@ class DistanceField:
         values, weights, _ = self._corners(points)
         return (weights.prod(-1) * values).sum(-1)
 
+    def contains(self, points: Tensor) -> Tensor:
+        """Which points (..., 2) or (..., 3) lie within the grid: bool (...,)."""
+        cells = (points - self.origin) / self.resolution
+        return ((cells >= 0) & (cells <= self._cells)).all(-1)
+
     def with_gradient(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """d (...,) and ∂d/∂x (..., 2) or (..., 3) at points of the same shape; zero along an axis outside the grid."""
         values, weights, inside = self._corners(points)

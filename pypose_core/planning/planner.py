@@ -11,6 +11,7 @@ from pypose_core.geometry.spline import HermiteSpline
 from pypose_core.graph import Euclidean, FactorGraph, GraphResult, LevenbergMarquardt, Prior
 from pypose_core.planning.factors import Obstacle, Smoothness, interpolation
 from pypose_core.planning.initial_path import grid_path, sampled_path, straight_path
+from pypose_core.planning.verdict import PlanVerdict
 
 STARTS = {'grid': grid_path, 'ompl': sampled_path, 'straight': straight_path}
 END_SIGMA = 1e-3
@@ -70,10 +71,15 @@ class Plan:
     """Seconds between states."""
     distance: float
     """Metres that are left to the nearest obstacle beside the robot's radius; negative: it would touch."""
-    success: bool
+    verdict: PlanVerdict
     status: str
-    """A sentence."""
+    """The verdict as a sentence with numbers."""
     result: GraphResult | None = None
+
+    @property
+    def success(self) -> bool:
+        """Whether the trajectory keeps the robot's radius everywhere."""
+        return self.verdict.accepted
 
     @property
     def duration(self) -> float:
@@ -126,12 +132,15 @@ class Planner:
         for name, point in (('start', start), ('goal', goal)):
             if point.shape != (self.field.values.dim(),) or not bool(point.isfinite().all()):
                 raise ValueError(f'the {name} must be {self.field.values.dim()} finite coordinates, got {point}')
+            if not self.field.contains(point):
+                return self._failure(start, PlanVerdict[f'{name.upper()}_OUTSIDE'])
             room = float(self.field(point)) - self.config.radius
             if room <= 0:
-                return self._failure(start, f'the {name} is {-room:.2f} m too near to an obstacle', room)
+                return self._failure(start, PlanVerdict[f'{name.upper()}_OCCUPIED'],
+                                     f'the {name} is {-room:.2f} m too near to an obstacle', room)
         way = STARTS[self.config.start](self.field, start, goal, self.config.radius)
         if way is None:
-            return self._failure(start, 'no way from the start to the goal was found', float('nan'))
+            return self._failure(start, PlanVerdict.NO_WAY)
         built, weight = self.build(way, start_velocity, goal_velocity), 1.0
         for _ in range(4):
             result = built.graph.optimize(solver)
@@ -179,16 +188,18 @@ class Planner:
 
     def _plan(self, built: PlanGraph, result: GraphResult) -> Plan:
         positions, velocities = result.value['state'].chunk(2, -1)
-        plan = Plan(positions, velocities, built.interval, 0.0, False, '', result)
+        plan = Plan(positions, velocities, built.interval, 0.0, PlanVerdict.TOO_NEAR, '', result)
         count = 10 * self.config.checks * len(positions)
         distance = float(self.field(plan.curve(torch.linspace(0, plan.duration, count, dtype=torch.float64))).min())
         room = distance - self.config.radius
         status = (f'{plan.duration:.1f} s, {room:.2f} m beside the robot' if room >= 0 else
                   f'the best trajectory found comes {-room:.2f} m too near to an obstacle')
-        return Plan(positions, velocities, built.interval, room, room >= 0, status, result)
+        verdict = PlanVerdict.PLANNED if room >= 0 else PlanVerdict.TOO_NEAR
+        return Plan(positions, velocities, built.interval, room, verdict, status, result)
 
-    def _failure(self, start: Tensor, status: str, room: float) -> Plan:
-        return Plan(start[None], torch.zeros_like(start)[None], self.config.interval, room, False, status)
+    def _failure(self, start: Tensor, verdict: PlanVerdict, status: str = '', room: float = float('nan')) -> Plan:
+        return Plan(start[None], torch.zeros_like(start)[None], self.config.interval, room, verdict,
+                    status or str(verdict))
 
 
 def _along(way: Tensor, count: int) -> Tensor:

@@ -35,6 +35,8 @@ class ClosedLoopConfig:
     """Hz of the controller."""
     length: float = 0.0
     """m after which the way ends; 0: all of it."""
+    goal: tuple[float, float, float] | None = None
+    """x, y, heading in the map: the planner finds the way, in place of the course's."""
     rate: float = 1.0
     """Simulated seconds per second."""
     parameters: dict = field(default_factory=dict)
@@ -131,7 +133,8 @@ def _run(config: ClosedLoopConfig, work: Path, environment: dict[str, str], prog
     simulator = Simulator(course.walls, SimulatorConfig(seed=config.seed))
     file = work / 'parameters.yaml'
     file.write_text(yaml.safe_dump(node_parameters(config)))
-    command = [sys.executable, '-c', _BRINGUP, '--nodes', NODES, '--ros-args', '--params-file', file]
+    nodes_wanted = NODES if config.goal is None else f'{NODES},planner'
+    command = [sys.executable, '-c', _BRINGUP, '--nodes', nodes_wanted, '--ros-args', '--params-file', file]
     context = rclpy.Context()
     context.init(domain_id=int(environment['ROS_DOMAIN_ID']))
     try:
@@ -139,6 +142,7 @@ def _run(config: ClosedLoopConfig, work: Path, environment: dict[str, str], prog
             recorder = Recorder(simulator, course, context)
             try:
                 recorder.node.plan_wanted = True
+                recorder.node.goal = None if config.goal is None else np.array(config.goal)
                 recorder.wait_for_nodes(nodes.check)
                 account, cpu, began = CpuAccount(), nodes.cpu_seconds(), time.monotonic()
                 recorder.drive(config.rate, nodes.check, progress, settle=SETTLE, give_up=GIVE_UP,

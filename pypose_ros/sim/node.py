@@ -1,13 +1,13 @@
 """The simulated robot as a ROS node: sensors, /clock and transforms out, cmd_vel in.
 
 Beside the robot's own topics it stands in for what a navigation stack gives the controller: the local costmap (from
-the lidar, placed by the robot's own estimate) and the plan.
+the lidar, placed by the robot's own estimate), the map of the walls, and the plan or a goal.
 """
 import time
 from collections.abc import Callable
 
 import numpy as np
-from geometry_msgs.msg import Pose, Twist, TwistStamped
+from geometry_msgs.msg import Pose, PoseStamped, Twist, TwistStamped
 from nav_msgs.msg import MapMetaData, OccupancyGrid, Odometry
 from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
@@ -15,13 +15,14 @@ from sensor_msgs.msg import Imu, LaserScan
 
 from pypose_ros import cdr, cdr_arrays, convert, frames, qos
 from pypose_ros.sim.course import Course
-from pypose_ros.sim.local_costmap import LocalCostmap
+from pypose_ros.sim.local_costmap import LETHAL, LocalCostmap
 from pypose_ros.sim.simulator import Measurements, Simulator
 from pypose_ros.tf import StaticTransformBroadcaster
 
 IMU_FRAME, LIDAR_FRAME, BASE_FRAME = 'imu_link', 'laser', 'base_link'
 MAP_FRAME, ODOM_FRAME, WHEEL_FRAME = 'map', 'odom', 'wheel_odom'
 COSTMAP_EVERY = 2       # scans
+MAP_RESOLUTION = 0.05   # m
 TRUTH_EVERY = 4         # IMU samples
 PLAN_PERIOD_NS, UNDRIVEN_NS = 1_000_000_000, 2_000_000_000
 
@@ -29,6 +30,16 @@ PLAN_PERIOD_NS, UNDRIVEN_NS = 1_000_000_000, 2_000_000_000
 def planar(pose: np.ndarray) -> np.ndarray:
     """(7,) of x, y, heading."""
     return np.array([pose[0], pose[1], 0, 0, 0, np.sin(0.5 * pose[2]), np.cos(0.5 * pose[2])])
+
+
+def occupancy_grid(stamp_ns: int, frame: str, resolution: float, cells: np.ndarray,
+                   corner: np.ndarray) -> OccupancyGrid:
+    """Of cells (Y, X), where those that are not zero are obstacles, and the corner (2,) of the first."""
+    origin = Pose()
+    origin.position.x, origin.position.y = map(float, corner)
+    return OccupancyGrid(
+        header=convert.header(stamp_ns, frame), data=np.where(cells, LETHAL, 0).ravel().tolist(), info=MapMetaData(
+            resolution=resolution, width=cells.shape[1], height=cells.shape[0], origin=origin))
 
 
 class SimulatorNode(Node):
@@ -50,6 +61,8 @@ class SimulatorNode(Node):
         self._estimate: np.ndarray | None = None
         self.plan_wanted = False
         """Offer the plan, once a second, while nobody drives: first when the robot has had an estimate for a while."""
+        self.goal: np.ndarray | None = None
+        """x, y, heading in the map: offered in place of the plan, for a planner to find the way."""
         self._plan_due_ns: int | None = None
         self._scans = self._samples = 0
         send, hear = self.create_publisher, self.create_subscription
@@ -60,10 +73,13 @@ class SimulatorNode(Node):
         self._truth = send(Odometry, 'ground_truth', qos.STANDARD)
         self._grid = send(OccupancyGrid, 'local_costmap/costmap', qos.LATCHED)
         self._plan = send(convert.Path, 'plan', qos.LATCHED)
+        self._goal = send(PoseStamped, 'goal_pose', qos.STANDARD)
+        self._map = send(OccupancyGrid, 'map', qos.LATCHED)
         self._static = StaticTransformBroadcaster(send)
         stamp = simulator.stamp_ns
         self._static.send(stamp, BASE_FRAME, IMU_FRAME, planar(np.zeros(3)))
         self._static.send(stamp, BASE_FRAME, LIDAR_FRAME, planar(np.array([*simulator.lidar.config.position, 0.0])))
+        self._map.publish(occupancy_grid(stamp, MAP_FRAME, MAP_RESOLUTION, *simulator.walls.grid(MAP_RESOLUTION)))
         self._write_imu = cdr.ImuWriter(IMU_FRAME)
         self._write_odometry = cdr.OdometryWriter(WHEEL_FRAME, BASE_FRAME)
         self._write_truth = cdr.OdometryWriter(MAP_FRAME, BASE_FRAME)
@@ -100,9 +116,13 @@ class SimulatorNode(Node):
         now = self.simulator.stamp_ns
         if self._plan_due_ns is None or (self._command is not None and any(self._command)):
             self._plan_due_ns = now + UNDRIVEN_NS
-        elif now >= self._plan_due_ns and self._plan.get_subscription_count():
+        elif now >= self._plan_due_ns and (self._plan if self.goal is None else self._goal).get_subscription_count():
             self._plan_due_ns = now + PLAN_PERIOD_NS
-            self.publish_plan()
+            if self.goal is None:
+                self.publish_plan()
+            else:
+                self._goal.publish(PoseStamped(header=convert.header(now, MAP_FRAME),
+                                               pose=convert.pose_to_msg(planar(self.goal))))
 
     def advance(self, dt: float) -> Measurements:
         """One step, and what the sensors make of it."""
@@ -152,11 +172,7 @@ class SimulatorNode(Node):
         self._scans += 1
         if self._scans % COSTMAP_EVERY == 0:
             cells, corner = self._costmap.grid(self._estimate[:2])
-            origin = Pose()
-            origin.position.x, origin.position.y = map(float, corner)
-            self._grid.publish(OccupancyGrid(
-                header=convert.header(stamp, ODOM_FRAME), data=cells.ravel().tolist(), info=MapMetaData(
-                    resolution=self._costmap.resolution, width=cells.shape[1], height=cells.shape[0], origin=origin)))
+            self._grid.publish(occupancy_grid(stamp, ODOM_FRAME, self._costmap.resolution, cells, corner))
 
 
 def drive(node: SimulatorNode, *, rate: float, until: Callable[[], bool]) -> None:

@@ -73,7 +73,9 @@ class Recorder:
 
     def wait_for_nodes(self, check: Callable[[], None]) -> None:
         """Until all nodes hear the robot. `check` raises where their process has died."""
-        topics = ('imu/data_raw', 'odometry', 'scan', 'plan', 'local_costmap/costmap')
+        topics = ['imu/data_raw', 'odometry', 'scan', 'plan', 'local_costmap/costmap']
+        if self.node.goal is not None:
+            topics += ['goal_pose', 'map']
         deadline = time.monotonic() + START_TIMEOUT
         # /tf_static is latched; the others must not begin before they are heard. We hear cmd_vel ourselves.
         while not (all(self.node.count_subscribers(topic) for topic in topics)

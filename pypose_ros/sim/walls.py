@@ -45,6 +45,23 @@ class Walls:
         s = np.clip((to * along).sum(-1) / (along * along).sum(-1), 0, 1)
         return np.linalg.norm(to - s[..., None] * along, axis=-1).min(-1)
 
+    def grid(self, resolution: float, margin: float = 0.5) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+        """Which cells (Y, X) a wall runs through, and the corner (2,) of the first.
+
+        Args:
+            resolution: m, edge of a cell.
+            margin: m around the walls.
+        """
+        ends = self.segments.reshape(-1, 2)
+        corner = np.floor((ends.min(0) - margin) / resolution) * resolution
+        cells = np.zeros(np.ceil((ends.max(0) + margin - corner) / resolution).astype(int)[::-1], bool)
+        for begin, end in self.segments:
+            count = int(4 * np.linalg.norm(end - begin) / resolution) + 2
+            along = begin + np.linspace(0, 1, count)[:, None] * (end - begin)
+            x, y = np.floor((along - corner) / resolution).astype(int).T
+            cells[y, x] = True
+        return cells, corner
+
     def seen_from(self, pose: NDArray) -> 'Walls':
         """The same walls in the frame of a pose (3,) x, y, heading."""
         c, s = np.cos(pose[2]), np.sin(pose[2])
