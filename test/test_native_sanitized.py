@@ -26,6 +26,7 @@ OF_FAMILY = {
     'inertial': ('test_inertial_streaming.py', 'test_inertial_batched.py', 'test_inertial_preintegrate.py'),
     'lie': ('test_lie_native.py', 'test_lie_so3.py', 'test_lie_differences.py'),
     'linalg': ('test_linalg_cholesky.py', 'test_linalg_schur.py', 'test_convex_conic.py'),
+    'planning': ('test_planning.py',),
     'online': ('test_online_window.py', 'test_online_smoother.py', 'test_online_propagation.py')}
 
 

@@ -1,13 +1,16 @@
 """Plans: factors against derivatives and closed forms, ways around walls, gradients by costs."""
 import importlib.util
 
+import numpy as np
 import pytest
 import torch
 
+from pypose_core import native
 from pypose_core.geometry import DistanceField
 from pypose_core.graph import Euclidean, FactorGraph, Prior, SolverLayer
 from pypose_core.planning import Obstacle, PlanConfig, Planner, Smoothness, grid_path, sampled_path
 from pypose_core.planning.factors import interpolation
+from pypose_core.planning.initial_path import dijkstra_search
 
 f64 = {'dtype': torch.float64}
 
@@ -142,6 +145,29 @@ def test_the_search_finds_the_shortest_way():
     free = DistanceField.from_occupancy(torch.zeros(40, 60, dtype=torch.bool), resolution=0.1)
     way = grid_path(free, torch.tensor([0.55, 0.55], **f64), torch.tensor([5.55, 2.55], **f64), 0.2)
     assert abs(way.diff(dim=0).norm(dim=-1).sum() - (2 * 2 ** 0.5 + 3)) < 1e-9      # 20 cells askew, 30 straight
+
+
+@pytest.mark.parametrize('d', [2, 3])
+def test_the_native_search_costs_as_much_as_scipys(d):
+    if not native.available:
+        pytest.skip('the native kernels are not built')
+    torch.manual_seed(d)
+    for _ in range(20):
+        values = torch.rand((23, 17) if d == 2 else (7, 9, 8), **f64) - 0.3
+        free = (values > 0.1).flatten().nonzero()[:, 0]
+        first, last = (int(free[k]) for k in torch.randint(len(free), (2,)))
+        ways = [np.asarray(search(z, 0.1, 0.2, first, last)) for search, z in (
+            (torch.ops.pypose.grid_search, values), (dijkstra_search, values.numpy()))]
+        room = ((values - 0.1) / 0.2).clamp(0, 1).numpy()
+        costs = []
+        for way in ways:
+            cells = np.stack(np.unravel_index(way, values.shape), -1)
+            steps = np.abs(np.diff(cells, axis=0))
+            assert steps.max(initial=0) <= 1 and (values.flatten()[torch.from_numpy(way)] > 0.1).all()
+            along = room.flat[way]
+            costs.append((np.linalg.norm(steps, axis=1) * (3 - along[1:] - along[:-1])).sum())
+        assert [len(way) > 0 for way in ways].count(True) != 1
+        assert abs(costs[0] - costs[1]) < 1e-9 and (not len(ways[0]) or (ways[0][0], ways[0][-1]) == (first, last))
 
 
 def test_a_plan_is_differentiable_by_its_costs():

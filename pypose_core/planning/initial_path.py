@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pypose_core import native
 from pypose_core.geometry.distance_field import DistanceField
 
 
@@ -23,13 +24,41 @@ def grid_path(field: DistanceField, start: Tensor, goal: Tensor, radius: float) 
     Cells are neighbours over edges and corners. A cell with less room than twice the radius costs up to three times
     its length, so that the way prefers the middle of narrow passages.
     """
+    flat = torch.arange(field.values.numel()).reshape(field.values.shape)
+    number = torch.where(field.values > radius, flat, -1).numpy()
+    first, last = (_nearest_free(field, number, point) for point in (start, goal))
+    if first is None or last is None:
+        return None
+    scale = max(radius, field.resolution)
+    if native.available:
+        way = torch.ops.pypose.grid_search(field.values.detach().double(), radius, scale, first, last).numpy()
+    else:
+        way = dijkstra_search(field.values.detach().numpy(), radius, scale, first, last)
+    if not len(way):
+        return None
+    cells = np.stack(np.unravel_index(way, field.values.shape)[::-1], -1)
+    centres = field.origin + (torch.from_numpy(cells).to(field.origin) + 0.5) * field.resolution
+    return torch.cat([start[None], centres[1:-1].to(start), goal[None]])
+
+
+def dijkstra_search(values: np.ndarray, radius: float, scale: float, first: int, last: int) -> np.ndarray:
+    """What the native `grid_search` does, by scipy, which holds up other threads of Python meanwhile.
+
+    Args:
+        values: distances (Y, X) or (Z, Y, X).
+        radius: cells above it are free.
+        scale: metres beyond the radius that are plenty.
+        first, last: flat indices of two free cells.
+
+    Returns:
+        Flat indices (K,) from the first to the last; none where there is no way.
+    """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import dijkstra
-    values = field.values.detach().numpy()
     free = np.flatnonzero(values > radius)
     number = np.full(values.shape, -1)
     number.flat[free] = np.arange(len(free))
-    room = np.clip((values - radius) / max(radius, field.resolution), 0, 1)
+    room = np.clip((values - radius) / scale, 0, 1)
     rows, columns, lengths = [], [], []
     for offset in _half_of_the_neighbours(values.ndim):
         here = tuple(slice(max(0, -o), min(n, n - o)) for o, n in zip(offset, values.shape))
@@ -42,18 +71,14 @@ def grid_path(field: DistanceField, start: Tensor, goal: Tensor, radius: float) 
         lengths.append(cost[both])
     graph = coo_array((np.concatenate(lengths), (np.concatenate(rows), np.concatenate(columns))),
                       shape=(len(free), len(free))).tocsr()
-    first, last = (_nearest_free(field, number, point) for point in (start, goal))
-    if first is None or last is None:
-        return None
+    first, last = int(number.flat[first]), int(number.flat[last])
     _, before = dijkstra(graph, directed=False, indices=first, return_predecessors=True)
     way = [last]
     while way[-1] != first:
         if before[way[-1]] < 0:
-            return None
+            return np.zeros(0, np.int64)
         way.append(before[way[-1]])
-    cells = np.stack(np.unravel_index(free[way[::-1]], values.shape)[::-1], -1)
-    centres = field.origin + (torch.from_numpy(cells).to(field.origin) + 0.5) * field.resolution
-    return torch.cat([start[None], centres[1:-1].to(start), goal[None]])
+    return free[way[::-1]]
 
 
 def _half_of_the_neighbours(axes: int) -> list[tuple[int, ...]]:
