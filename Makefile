@@ -60,7 +60,7 @@ bench: setup
 docs: setup
 	$(PIP) -r requirements/docs.txt
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build -q
-	@echo "wrote build/site/index.html"
+	@echo "wrote build/site/index.html; its search wants a server: $(PYTHON) -m http.server -d build/site"
 
 lint: setup
 	$(VENV)/bin/ruff check .
