@@ -185,6 +185,43 @@ def test_a_group_leaf_gets_the_left_tangent_gradient(name, requires):
     assert torch.equal(leaf.grad[..., group.dof:], torch.zeros_like(leaf.grad[..., group.dof:]))
 
 
+class Keep(torch.autograd.Function):
+    """The identity; its backward hands on one and the same tensor, which the context keeps."""
+
+    @staticmethod
+    def forward(ctx, x, kept):
+        ctx.kept = kept
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, g):
+        return ctx.kept, None
+
+
+def test_the_projection_at_a_leaf_changes_no_gradient_that_others_hold(name):
+    """It writes over a gradient that it alone sees: not over one that is given, kept, shared, a view or hooked."""
+    X, Y = (random(name, 3, seed=i).requires_grad_() for i in (0, 1))
+    weight = torch.linspace(-1, 1, X.numel(), dtype=torch.float64).view(X.shape)
+    before, seen = weight.clone(), []
+
+    def through_a_hook(x):
+        x.register_hook(seen.append)
+        return x
+    for loss in (lambda: (X.tensor() * 1, weight), lambda: (Keep.apply(X.tensor(), weight), torch.zeros_like(weight)),
+                 lambda: (Keep.apply(X.tensor(), weight.view(-1).view(weight.shape)), torch.zeros_like(weight)),
+                 lambda: (X.tensor() + Y.tensor(), weight), lambda: (X.tensor() + X.tensor().detach(), weight),
+                 lambda: (through_a_hook(X.tensor() * 1) * 1, weight), lambda: (X, weight)):
+        X.grad = Y.grad = None
+        out, given = loss()
+        out.backward(given)
+        assert torch.equal(weight, before)
+        for Z in (X, Y):
+            if Z.grad is not None:
+                expected = GROUPS[name].functions['to_leaf'](Z.detach().tensor(), before)
+                assert torch.allclose(Z.grad, expected, atol=1e-14)
+    assert len(seen) == 1 and torch.equal(seen[0], before)
+
+
 @pytest.mark.parametrize('part', ['translation', 'rotation', 'scale', 'euler', 'tensor', 'matrix'])
 def test_parts_have_their_true_gradient(part):
     X = random('Sim3', 4)

@@ -199,6 +199,14 @@ def test_many_rows_are_shared_out_to_threads(name):
     agree(name, 'act', operands(name, 'act', (200, 1), (201,)), 1e-9)
 
 
+def test_large_results_are_those_of_their_parts():
+    """From 4 MiB on results lie on other pages of memory."""
+    X, Y = operands('SE3', 'mul', (100_000,), (100_000,))
+    whole = operator('SE3', 'mul')(X, Y)
+    assert whole.nbytes > 4 << 20
+    assert torch.equal(whole, torch.cat([operator('SE3', 'mul')(x, y) for x, y in zip(X.chunk(8), Y.chunk(8))]))
+
+
 @pytest.mark.parametrize('low', [torch.float16, torch.bfloat16], ids=str)
 def test_half_precision_is_computed_in_single(low):
     x, p = operands('SE3', 'act', (5,), (5,), low)

@@ -7,6 +7,7 @@
 #include <c10/core/DeviceGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
+#include "lie/huge_pages.h"
 #include "lie/operators.h"
 #include "lie/rows.h"
 
@@ -54,7 +55,11 @@ at::DimVector with(at::DimVector batch, std::initializer_list<int64_t> last) {
 }
 
 at::Tensor empty_rows(const at::Tensor& like, at::IntArrayRef sizes, at::ScalarType type) {
-  if (like.is_cpu()) return at::detail::empty_cpu(sizes, type);
+  if (like.is_cpu()) {
+    at::Tensor made = at::detail::empty_cpu(sizes, type);
+    prefer_huge_pages(made.mutable_data_ptr(), made.nbytes());
+    return made;
+  }
   return at::empty(sizes, like.options().dtype(type));
 }
 
@@ -114,6 +119,11 @@ at::Tensor flat(const Kernel& kernel, const at::Tensor& matrices) {
 }
 
 }  // namespace
+
+void lie_forward_into(const Kernel& kernel, const at::Tensor& x, const at::Tensor& y) {
+  Results out{y};
+  run<2>(kernel, 0, batch_of(x, y), {x, y}, out);
+}
 
 at::Tensor lie_forward(const Kernel& kernel, const at::Tensor& x_in, const at::Tensor& y_in) {
   check(kernel, x_in, kernel.in, "first");

@@ -12,6 +12,12 @@
 
 namespace pypose {
 
+bool on_plain_cpu(const at::Tensor& t) {
+  const auto tls = c10::impl::tls_local_dispatch_key_set();
+  const auto keys = ((t.key_set() | tls.included_) - tls.excluded_).remove(c10::DispatchKey::BackendSelect);
+  return (keys & c10::after_ADInplaceOrView_keyset).highestPriorityTypeId() == c10::DispatchKey::CPU;
+}
+
 namespace {
 
 using torch::autograd::collect_next_edges;
@@ -32,16 +38,9 @@ Pointer make_node() {
   }
 }
 
-// Whether, below autograd, nothing but the CPU kernel waits for this tensor: no batching, tracing or fake tensor.
-bool on_plain_cpu(const at::Tensor& t) {
-  const auto tls = c10::impl::tls_local_dispatch_key_set();
-  const auto keys = ((t.key_set() | tls.included_) - tls.excluded_).remove(c10::DispatchKey::BackendSelect);
-  return (keys & c10::after_ADInplaceOrView_keyset).highestPriorityTypeId() == c10::DispatchKey::CPU;
-}
-
 bool on_plain_cpu(std::initializer_list<at::Tensor> tensors) {
   for (const at::Tensor& t : tensors)
-    if (t.defined() && !on_plain_cpu(t)) return false;
+    if (t.defined() && !pypose::on_plain_cpu(t)) return false;
   return true;
 }
 

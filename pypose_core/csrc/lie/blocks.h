@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <cstring>
+#include <numeric>
 #include <utility>
 
 #include "lie/simd.h"
@@ -16,52 +17,76 @@ namespace pypose {
 #define PP_SHUFFLES 0
 #endif
 
-// Rows of more numbers than this are not shuffled but moved one by one: shuffles grow with the square.
-constexpr int most_shuffled = PP_SHUFFLES ? 12 : 1;
+// Rows of more numbers than this are not shuffled but moved one by one.
+constexpr int most_shuffled = PP_SHUFFLES ? 16 : 1;
 
 #if PP_SHUFFLES
-// Lane l of the result of step k, in GCC's numbering: below width of the first operand, from there on of the second.
-template <int S, int j, int W>
-constexpr int gather_lane(int k, int l) {
-  const int at = l * S + j;
-  if (k == 1) return at < 2 * W ? at : 0;
-  return at / W == k ? W + at % W : l;
-}
-template <int S, int block, int W>
-constexpr int scatter_lane(int k, int l) {
-  const int at = block * W + l, row = at / S, j = at % S;
-  if (k == 1) return j == 0 ? row : j == 1 ? W + row : 0;
-  return j == k ? W + row : l;
-}
+// S packs that hold W rows of S numbers as they lie in memory become S packs of one number of each row, and back, by
+// steps in each of which a pack is made of at most two.  With g = gcd(S, W) there are g groups of S/g packs, each of
+// whole rows, and units of g lanes.  First, within a group, blends bring the units of a column c into pack c: unit u of
+// pack k belongs to column (k W/g + u) mod S/g, so a pack's lanes are taken from others as far away as u says, one bit
+// of u in each step.  Blends are half the price of shuffles.  Then shuffles merge the packs of neighbouring groups.
+template <int S, int W>
+struct Transposition {
+  static constexpr int g = std::gcd(S, W), s = S / g, units = W / g;
+  static constexpr int bits(int below) { return below <= 1 ? 0 : 1 + bits((below + 1) / 2); }
+  static constexpr int blends = bits(units < s ? units : s), merges = g == 1 ? 1 : bits(g), steps = blends + merges;
 
-template <typename T, class Lane, size_t... l>
-PP_HD Pack<T> shuffled(const Pack<T>& a, const Pack<T>& b, const Lane&, std::index_sequence<l...>) {
-  using Integer = typename Pack<T>::Integer;
-  constexpr typename Pack<T>::Mask lanes = {Integer(Lane::at(l))...};
-  return __builtin_shuffle(a.v, b.v, lanes);
-}
+  // Which number of the W rows, row * S + column, lies in a lane of a pack after so many steps.
+  static constexpr int number(int step, int pack, int lane) {
+    if (step == 0) return pack * W + lane;
+    if (step <= blends) {
+      const int group = pack / s, c = pack % s, moved = (lane / g) % s % (1 << step);
+      int k = 0;
+      while ((k * units + moved - c) % s) ++k;
+      return (group * s + k) * W + lane;
+    }
+    const int merged = g == 1 ? 0 : step - blends, rows = units << merged, columns = g >> merged;
+    const int c = pack / g, block = pack % g >> merged, part = pack % g % (1 << merged);
+    return (block * rows + lane % rows) * S + c * g + part * columns + lane / rows;
+  }
 
-template <int S, int which, int W, bool gathers, int k>
-struct Lane {
-  static constexpr int at(int l) {
-    return gathers ? gather_lane<S, which, W>(k, l) : scatter_lane<S, which, W>(k, l);
+  struct Step {
+    int from[S][2], lane[S][W];   // lanes in GCC's numbering: below W of the first pack, from there on of the second
+  };
+  // From the arrangement before to the one after.
+  static constexpr Step step(int before, int after) {
+    int pack_of[S * W] = {}, lane_of[S * W] = {};
+    for (int i = 0; i < S; ++i)
+      for (int l = 0; l < W; ++l) pack_of[number(before, i, l)] = i, lane_of[number(before, i, l)] = l;
+    Step made{};
+    for (int i = 0; i < S; ++i) {
+      const int first = pack_of[number(after, i, 0)];
+      made.from[i][0] = made.from[i][1] = first;
+      for (int l = 0; l < W; ++l) {
+        const int id = number(after, i, l);
+        if (pack_of[id] != first) made.from[i][1] = pack_of[id];
+        made.lane[i][l] = lane_of[id] + (pack_of[id] == first ? 0 : W);
+      }
+    }
+    return made;
   }
 };
 
-// From S packs the one that holds number `which` of each row (gathers), or the which-th width numbers in a row.
-template <int S, int which, bool gathers, int k, typename T>
-PP_HD Pack<T> combined(const Pack<T>& so_far, const Pack<T>* in) {
-  if constexpr (k == S) {
-    return so_far;
-  } else {
-    constexpr int W = Pack<T>::width;
-    const Pack<T> next = shuffled(so_far, in[k], Lane<S, which, W, gathers, k>(), std::make_index_sequence<W>());
-    return combined<S, which, gathers, k + 1>(next, in);
-  }
+template <int S, int before, int after, int i, typename T, size_t... l>
+PP_HD Pack<T> shuffled(const Pack<T>* in, std::index_sequence<l...>) {
+  using Integer = typename Pack<T>::Integer;
+  static constexpr auto step = Transposition<S, Pack<T>::width>::step(before, after);
+  constexpr typename Pack<T>::Mask lanes = {Integer(step.lane[i][l])...};
+  return __builtin_shuffle(in[step.from[i][0]].v, in[step.from[i][1]].v, lanes);
 }
-template <int S, bool gathers, typename T, size_t... which>
-PP_HD void transpose(const Pack<T>* in, Pack<T>* out, std::index_sequence<which...>) {
-  ((out[which] = combined<S, which, gathers, 1>(in[0], in)), ...);
+
+template <int S, int before, int target, typename T, size_t... i>
+PP_HD void transpose(const Pack<T>* in, Pack<T>* out, std::index_sequence<i...> packs) {
+  constexpr int after = before < target ? before + 1 : before - 1;
+  constexpr auto lanes = std::make_index_sequence<Pack<T>::width>();
+  if constexpr (after == target) {
+    ((out[i] = shuffled<S, before, after, i>(in, lanes)), ...);
+  } else {
+    Pack<T> next[S];
+    ((next[i] = shuffled<S, before, after, i>(in, lanes)), ...);
+    transpose<S, after, target>(next, out, packs);
+  }
 }
 #endif
 
@@ -79,7 +104,7 @@ PP_CALLED void load(const T* rows, int64_t step, int64_t count, Pack<T>* out) {
     if (step == S && count >= W) {
       Pack<T> in[S];
       for (int j = 0; j < S; ++j) std::memcpy(&in[j].v, rows + j * W, sizeof in[j].v);
-      transpose<S, true>(in, out, std::make_index_sequence<S>());
+      transpose<S, 0, Transposition<S, W>::steps>(in, out, std::make_index_sequence<S>());
       return;
     }
   }
@@ -99,7 +124,7 @@ PP_CALLED void store(const Pack<T>* in, int64_t count, T* rows) {
   if constexpr (S <= most_shuffled) {
     if (count >= W) {
       Pack<T> out[S];
-      transpose<S, false>(in, out, std::make_index_sequence<S>());
+      transpose<S, Transposition<S, W>::steps, 0>(in, out, std::make_index_sequence<S>());
       for (int j = 0; j < S; ++j) std::memcpy(rows + j * W, &out[j].v, sizeof out[j].v);
       return;
     }

@@ -35,9 +35,30 @@ struct Target {
   }
 };
 
+// Dense rows whose signs change, at the price of a copy: they need not come apart into packs.
+template <class Op, typename T>
+void change_signs(const Rows& r, int64_t n) {
+  constexpr int W = Pack<T>::width;
+  static_assert(W % Op::in == 0);
+  const T* from = static_cast<const T*>(r.in[0]);
+  T* to = static_cast<T*>(r.out[0]);
+  Pack<T> signs, numbers;
+  for (int l = 0; l < W; ++l) signs.v[l] = T(Op::signs[l % Op::in]);
+  int64_t i = 0;
+  for (; i + W <= n * Op::in; i += W) {
+    std::memcpy(&numbers.v, from + i, sizeof numbers.v);
+    numbers.v *= signs.v;
+    std::memcpy(to + i, &numbers.v, sizeof numbers.v);
+  }
+  for (; i < n * Op::in; ++i) to[i] = T(Op::signs[i % Op::in]) * from[i];
+}
+
 // As many rows as a pack holds at once; the last pack may be partly filled.
 template <class Op, typename T>
 void forward_rows(const Rows& r, int64_t n) {
+  if constexpr (requires { Op::signs; }) {
+    if (r.step[0] == Op::in) return change_signs<Op, T>(r, n);
+  }
   Source<T, Op::in> x(r, 0);
   Source<T, Op::other> y(r, 1);
   Target<T, Op::out> z(r.out[0]);

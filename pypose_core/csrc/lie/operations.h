@@ -19,6 +19,11 @@ template <class G> struct Inv {
   static constexpr int in = G::width, other = 0, rows = 0, out = G::width;
   template <typename T> static PP_HD void forward(const T* x, const T*, T* y) { G::inv(x, y); }
 };
+template <> struct Inv<SO3> {
+  static constexpr int in = 4, other = 0, rows = 0, out = 4;
+  static constexpr int signs[4] = {-1, -1, -1, 1};   // all it does to the numbers of a row
+  template <typename T> static PP_HD void forward(const T* x, const T*, T* y) { quat_conj(x, y); }
+};
 template <class G> struct Matrix {
   static constexpr int in = G::width, other = 0, rows = G::size, out = G::size * G::size;
   template <typename T> static PP_HD void forward(const T* x, const T*, T* y) { G::matrix(x, y); }
