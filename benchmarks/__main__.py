@@ -21,9 +21,10 @@ INTRODUCTION = """# Performance
 
 Written by `make bench` from the records in `benchmarks/results/`; not edited by hand. In each line, ours and
 the peer ran in turn on the same input. `ratio` is peer / ours, the median over neighbouring runs: above 1,
-ours is faster. `asked` is the ratio that the project set out to reach. `agree` says whether both results
-match, as the note states. Times of computations are CPU seconds on one thread. Ratios carry over to other
-machines; times do not."""
+ours is faster. `asked` is the ratio that the project set out to reach; where it is bounded, what ours cannot do
+without (the note names it) took so long by itself in the same run that no ratio above the bound is possible. `agree`
+says whether both results match, as the note states. Times of computations are CPU seconds on one thread. Ratios
+carry over to other machines; times do not."""
 
 
 def benchmarks() -> list[Path]:

@@ -48,6 +48,8 @@ class Record:
     """The ratio asked for, if one is."""
     note: str = ''
     """What agreement means here, and measured values other than times."""
+    floor_s: float | None = None
+    """Median seconds, in the same run, of what ours cannot do without and the note names."""
 
 
 def seconds(call: Callable[[], Any], count: int) -> float:
@@ -70,18 +72,22 @@ def first_call(call: Callable[[], Any], least: float) -> tuple[Any, int]:
 
 def compare(case: str, *, peer: str, ours: Callable[[], Any], theirs: Callable[[], Any],
             agree: Callable[[Any, Any], bool], target: float | None = None, rounds: int = 7,
-            least: float = 0.02, note: str = '') -> Record:
+            least: float = 0.02, note: str = '', floor: Callable[[], Any] | None = None) -> Record:
     """Run both once for their results and to warm up, then time them in turn.
 
     Args:
         agree: of ours' and the peer's result.
         least: seconds that one timing lasts at least; short calls are repeated.
+        floor: the least that ours has to do, timed along with them.
     """
     (result, count), (expected, peer_count) = first_call(ours, least), first_call(theirs, least)
     same = bool(agree(result, expected))
-    pairs = [(seconds(ours, count), seconds(theirs, peer_count)) for _ in range(rounds)]
-    return Record(case, peer, median(a for a, _ in pairs), median(b for _, b in pairs),
-                  median(b / a for a, b in pairs), same, target, note)
+    floor_count = 0 if floor is None else first_call(floor, least)[1]
+    times = [(seconds(ours, count), seconds(theirs, peer_count), seconds(floor, floor_count) if floor else None)
+             for _ in range(rounds)]
+    return Record(case, peer, median(t[0] for t in times), median(t[1] for t in times),
+                  median(t[1] / t[0] for t in times), same, target, note,
+                  median(t[2] for t in times) if floor else None)
 
 
 def machine() -> str:
@@ -108,12 +114,20 @@ def _time(value: float | None) -> str:
 HEADER = ('case', 'peer', 'ours', 'peer', 'ratio', 'asked', 'agree', 'note')
 
 
+def most(record: dict) -> float | None:
+    """The ratio that no implementation exceeds, where less is reached than asked and no more can be; else None."""
+    if not record.get('floor_s') or record['ratio'] >= record['target']:
+        return None
+    possible = record['peer_s'] / record['floor_s']
+    return possible if possible < record['target'] else None
+
+
 def cells(record: dict) -> tuple[str, ...]:
     """A record as the cells of a table, in the order of HEADER."""
-    ratio, target = record['ratio'], record['target']
+    ratio, target, possible = record['ratio'], record['target'], most(record)
+    asked = '' if target is None else f'{target:g}' if possible is None else f'{target:g}, bounded by {possible:.3g}'
     return (record['case'], record['peer'], _time(record['ours_s']), _time(record['peer_s']),
-            '' if ratio is None else f'{ratio:.3g}', '' if target is None else f'{target:g}',
-            'yes' if record['agree'] else 'NO', record.get('note', ''))
+            '' if ratio is None else f'{ratio:.3g}', asked, 'yes' if record['agree'] else 'NO', record.get('note', ''))
 
 
 def main(records: Callable[[bool], Iterable[Record]], description: str | None) -> None:

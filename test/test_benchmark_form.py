@@ -1,4 +1,5 @@
 """Benchmarks: stored records have the agreed form, and the page shows them."""
+import importlib.util
 import json
 import subprocess
 import sys
@@ -33,6 +34,16 @@ def test_a_benchmark_writes_one_record_for_each_case(tmp_path):
     assert {'case', 'peer', 'ours_s', 'peer_s', 'ratio', 'agree', 'target'} <= right.keys()
     assert right['agree'] and not wrong['agree'] and right['target'] == 2 and right['ratio'] > 0
     assert 'agree: yes' in done.stdout and 'agree: NO' in done.stdout
+
+
+def test_what_is_asked_is_bounded_only_where_the_floor_alone_takes_longer():
+    spec = importlib.util.spec_from_file_location('harness', ROOT / 'benchmarks' / 'harness.py')
+    harness = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(harness)
+    record = dict(case='c', peer='p', ours_s=3e-6, peer_s=6e-6, ratio=2, target=10, agree=True, note='')
+    shown = [harness.cells(record | changed)[5] for changed in (
+        {}, {'floor_s': None}, {'floor_s': 2e-6}, {'floor_s': 5e-7}, {'floor_s': 2e-6, 'target': 1.5})]
+    assert shown == ['10', '10', '10, bounded by 3', '10', '1.5']
 
 
 @pytest.mark.parametrize('path', STORED, ids=lambda path: path.stem)
