@@ -17,6 +17,21 @@ os.environ.setdefault('ROS_DOMAIN_ID', str(1 + os.getpid() % 100))
 os.environ.setdefault('ROS_LOG_DIR', str(Path(tempfile.gettempdir()) / f'roslog-{os.getuid()}'))
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    """With PYPOSE_NATIVE=0 a test of what says that it needs the native kernels is skipped, with that sentence."""
+    try:
+        return (yield)
+    except RuntimeError as error:
+        from pypose_core import native
+        if not native.available and native.status in str(error):
+            pytest.skip(str(error))
+        raise
+
+
+pytest_runtest_setup = pytest_runtest_call      # fixtures
+
+
 @pytest.fixture(scope='session')
 def data() -> Path:
     """The folder of real recordings: $PYPOSE_DATA, or shared/data beside the checkout."""
