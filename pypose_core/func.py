@@ -108,7 +108,8 @@ def retain_ltype() -> Iterator[None]:
     """Within it torch.func's own transforms hand on LieTensors as such, in this thread.
 
     The only place that changes torch's modules, for as long as a caller is inside: torch.func.vmap makes its
-    tensors in C++ and consults no mode. The functions of this module do without.
+    tensors in C++ and consults no mode (docs/differences_from_pypose.md, limits). The functions of this module do
+    without.
     """
     with _lock:
         if _holders[0] == 0:
