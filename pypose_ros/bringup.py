@@ -9,10 +9,11 @@ import sys
 
 NODES = {'imu_preintegration': 'ImuPreintegration', 'pose_graph': 'PoseGraphNode', 'loop_closure': 'LoopClosureNode',
          'planner': 'PlannerNode', 'mpc_controller': 'MpcController', 'learner': 'LearnerNode'}
-CONNECTIONS = {'pose_graph': {'imu_preintegration': (('odometry', 'odometry/imu'), ('pose', 'map_pose'))},
-               'loop_closure': {'imu_preintegration': (('odometry', 'odometry/imu'),)},
-               'mpc_controller': {'imu_preintegration': (('odom', 'odometry/imu'),), 'pose_graph': (('path', 'plan'),),
-                                  'planner': (('path', 'plan'),)}}
+CONNECTIONS: dict[str, dict[str, tuple[tuple[str, str], ...]]] = {
+    'pose_graph': {'imu_preintegration': (('odometry', 'odometry/imu'), ('pose', 'map_pose'))},
+    'loop_closure': {'imu_preintegration': (('odometry', 'odometry/imu'),)},
+    'mpc_controller': {'imu_preintegration': (('odom', 'odometry/imu'),), 'pose_graph': (('path', 'plan'),),
+                       'planner': (('path', 'plan'),)}}
 """Of a node's inputs, those that another node of the process feeds, or that would clash with one of its own, and what
 they become unless a remapping says otherwise."""
 

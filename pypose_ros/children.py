@@ -70,6 +70,8 @@ class Child:
             self._child = subprocess.Popen(
                 [str(part) for part in command], env=environment, stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True)
+        assert self._child.stdin is not None and self._child.stdout is not None     # pipes, both
+        self._stdin, self._stdout = self._child.stdin, self._child.stdout
 
     def check(self) -> None:
         """RunError if it has died."""
@@ -92,7 +94,7 @@ class Child:
         heard = threading.Event()
 
         def listen() -> None:
-            for line in self._child.stdout:
+            for line in self._stdout:
                 if line.strip() == wanted:
                     break
             heard.set()
@@ -108,12 +110,12 @@ class Child:
 
     def lines(self) -> Iterator[str]:
         """What it says from here to its end."""
-        yield from (line.strip() for line in self._child.stdout)
+        yield from (line.strip() for line in self._stdout)
 
     def tell(self) -> None:
         """Let it go on."""
-        self._child.stdin.write('\n')
-        self._child.stdin.flush()
+        self._stdin.write('\n')
+        self._stdin.flush()
 
     def finish(self) -> None:
         """Wait for its end; RunError unless it ended well."""
@@ -133,7 +135,7 @@ class Child:
         if self._child.poll() is None:
             self._child.kill()
             self._child.wait()
-        for pipe in (self._child.stdin, self._child.stdout):
+        for pipe in (self._stdin, self._stdout):
             pipe.close()
 
     def cpu_seconds(self) -> float:

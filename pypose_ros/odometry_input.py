@@ -32,7 +32,12 @@ class OdometryInput:
         channel = node.channel(topic)
         if channel is not None and channel.offered:
             rate = node.diagnostics.rate(topic)
-            node.endpoints.listen(channel, lambda message: rate.tick() or self._take(message))
+
+            def hear(message: cdr.Received) -> None:
+                rate.tick()
+                self._take(message)
+
+            node.endpoints.listen(channel, hear)
         else:
             node.endpoints.subscription(Odometry, topic, self._receive, qos.SENSOR(depth), raw=True)
 

@@ -88,7 +88,7 @@ class Spec:
             raise ValueError(f'{self.name}: {result!r} is none of {self.constraint}')
         return result
 
-    def _scalar(self, wanted: type, value: typing.Any) -> typing.Any:
+    def _scalar(self, wanted: object, value: typing.Any) -> typing.Any:
         if wanted is float and type(value) is int:
             return float(value)
         if type(value) is not wanted:
@@ -104,7 +104,7 @@ def parameter(default, description: str, *, minimum=None, maximum=None, choices=
         'choices': tuple(choices), 'lengths': tuple(lengths), 'change': change}})
 
 
-def specs(cls: type) -> dict[str, Spec]:
+def specs(cls: typing.Any) -> dict[str, Spec]:
     """The parameters of a dataclass and its groups by their full names, in order of declaration."""
     hints = typing.get_type_hints(cls)
     result = {}

@@ -48,7 +48,7 @@ class Spinner:
         self._executor.shutdown()
 
     def _run(self) -> None:
-        crashes = []
+        crashes: list[float] = []
         while not self._done.done():
             try:
                 self._executor.spin_until_future_complete(self._done, timeout_sec=FOREVER)

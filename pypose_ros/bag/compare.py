@@ -33,7 +33,7 @@ class Comparison:
     delta: str
 
     def as_dict(self) -> dict:
-        result = {'estimate': self.estimate, 'truth': self.truth, 'pairs': self.pairs,
+        result: dict = {'estimate': self.estimate, 'truth': self.truth, 'pairs': self.pairs,
                   'path_length_m': self.path_length, 'duration_s': self.duration, 'ate': {}}
         for name, found in self.ates.items():
             result['ate'][name] = {'translation_m': found.translation.as_dict(),
@@ -51,7 +51,7 @@ class Comparison:
                  f'{"":22}' + '   '.join([f'{"rmse":>10}  {"median":>10}  {"max":>10}'] * 2)]
         names = {'none': 'not aligned', 'yaw': 'aligned in yaw', 'se3': 'aligned, SE(3)', 'sim3': 'aligned, '
                                                                                                   'Sim(3)'}
-        rows = [(f'ATE, {names[name]}', found) for name, found in self.ates.items()]
+        rows: list[tuple[str, Ate | Rpe]] = [(f'ATE, {names[name]}', found) for name, found in self.ates.items()]
         if self.rpe:
             rows.append((f'RPE per {self.delta}', self.rpe))
         for name, found in rows:

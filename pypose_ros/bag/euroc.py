@@ -117,7 +117,8 @@ def _first(folder: Path, *names: str) -> Path | None:
 
 def _read_csv(path: Path, width: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """`stamp in ns, width numbers` per line; stamps as integers, which a float would round to 256 ns."""
-    stamps, rows = [], []
+    stamps: list[int] = []
+    rows: list[list[float]] = []
     try:
         text = path.read_text(encoding='utf-8')
     except (OSError, UnicodeDecodeError) as error:

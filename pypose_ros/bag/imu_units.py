@@ -34,7 +34,7 @@ def _unrest(samples: NDArray, force: float) -> float:
 
 def check_imu_units(series: ImuSeries) -> Iterator[tuple[str, str, str, str]]:
     """(level, code, message, advice) of what is wrong with the units; an info line where all is well."""
-    good = np.isfinite(series.samples).all(axis=1)
+    good = np.asarray(np.isfinite(series.samples).all(axis=1))
     windows = [window for window in quiet_windows(series) if good[window].all()]
     if not windows:
         return

@@ -1,6 +1,8 @@
 """Construction of the messages that we write into bags, from stamps and arrays."""
+from collections.abc import Iterable, Sequence
+
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from .types import typestore
 
@@ -14,11 +16,11 @@ def header(stamp_ns: int, frame_id: str):
     return _type('std_msgs/msg/Header')(_type('builtin_interfaces/msg/Time')(seconds, nanoseconds), frame_id)
 
 
-def vector3(value: ArrayLike):
+def vector3(value: Iterable[float]):
     return _type('geometry_msgs/msg/Vector3')(*map(float, value))
 
 
-def pose(T: ArrayLike):
+def pose(T: Iterable[float]):
     """geometry_msgs/Pose of a row [x y z qx qy qz qw]."""
     values = [float(value) for value in T]
     return _type('geometry_msgs/msg/Pose')(_type('geometry_msgs/msg/Point')(*values[:3]),
@@ -48,18 +50,18 @@ def imu_as_recorded(stamp_ns: int, frame_id: str, sample: NDArray, orientation: 
         vector3(sample[3:]), np.ascontiguousarray(covariances[2]))
 
 
-def pose_with_covariance(stamp_ns: int, frame_id: str, T: ArrayLike, covariance: NDArray):
+def pose_with_covariance(stamp_ns: int, frame_id: str, T: Iterable[float], covariance: NDArray):
     """geometry_msgs/PoseWithCovarianceStamped; covariance (6, 6) in ROS order."""
     return _type('geometry_msgs/msg/PoseWithCovarianceStamped')(
         header(stamp_ns, frame_id),
         _type('geometry_msgs/msg/PoseWithCovariance')(pose(T), np.asarray(covariance, float).ravel()))
 
 
-def pose_stamped(stamp_ns: int, frame_id: str, T: ArrayLike):
+def pose_stamped(stamp_ns: int, frame_id: str, T: Iterable[float]):
     return _type('geometry_msgs/msg/PoseStamped')(header(stamp_ns, frame_id), pose(T))
 
 
-def odometry(stamp_ns: int, frame_id: str, child_frame_id: str, T: ArrayLike, twist: ArrayLike,
+def odometry(stamp_ns: int, frame_id: str, child_frame_id: str, T: Iterable[float], twist: Sequence[float] | NDArray,
              pose_covariance: NDArray | None = None, twist_covariance: NDArray | None = None):
     """nav_msgs/Odometry; twist (6,) linear and angular, in the child frame."""
     zero = np.zeros(36)
@@ -72,13 +74,13 @@ def odometry(stamp_ns: int, frame_id: str, child_frame_id: str, T: ArrayLike, tw
             _type('geometry_msgs/msg/Twist')(vector3(twist[:3]), vector3(twist[3:])), twist_covariance))
 
 
-def imu_bias(stamp_ns: int, frame_id: str, bias: ArrayLike):
+def imu_bias(stamp_ns: int, frame_id: str, bias: NDArray):
     """pypose_ros/ImuBias; bias (6,) gyroscope and accelerometer."""
     return _type('pypose_ros/msg/ImuBias')(
         header(stamp_ns, frame_id), vector3(bias[:3]), vector3(bias[3:]), np.zeros(36))
 
 
-def static_transform(stamp_ns: int, parent: str, child: str, T: ArrayLike):
+def static_transform(stamp_ns: int, parent: str, child: str, T: Iterable[float]):
     """tf2_msgs/TFMessage with one transform T_parent_child."""
     values = [float(value) for value in T]
     transform = _type('geometry_msgs/msg/Transform')(

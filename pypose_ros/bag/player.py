@@ -53,7 +53,8 @@ def play(bag_path: Path, sent_path: Path, rate: float) -> int:
 
     imu = {name for name, kind in topics.items() if kind == IMU}
     sent = np.zeros((sum(topic in imu for topic, *_ in messages), 2), np.int64)
-    count, clock_ns, said = 0, None, time.perf_counter()
+    count, said = 0, time.perf_counter()
+    clock_ns: int | None = None
     now = Clock()
     gc.collect()
     gc.disable()        # a collection would be a late message
@@ -67,7 +68,7 @@ def play(bag_path: Path, sent_path: Path, rate: float) -> int:
             clock_ns = log_ns
             now.clock.sec, now.clock.nanosec = divmod(log_ns, 10 ** 9)
             clock.publish(now)
-        if topic in imu:
+        if topic in imu and stamp_ns is not None:
             sent[count] = stamp_ns, time.time_ns()
             count += 1
         publishers[topic].publish(raw)

@@ -45,7 +45,7 @@ class BagReader:
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        self._reader: AnyReader | None = None
+        self._opened: AnyReader | None = None
         self._stamped: dict[str, bool] = {}
 
     def __enter__(self) -> 'BagReader':
@@ -53,12 +53,18 @@ class BagReader:
         with self._faults():
             reader = AnyReader([self.path], default_typestore=typestore())
             reader.open()
-        self._reader = reader
+        self._opened = reader
         return self
 
     def __exit__(self, *_) -> None:
-        reader, self._reader = self._reader, None
+        reader, self._opened = self._reader, None
         reader.close()
+
+    @property
+    def _reader(self) -> AnyReader:
+        if self._opened is None:
+            raise BagError(f'{self.path}: not open: with BagReader(path) as bag: ...')
+        return self._opened
 
     @property
     def topics(self) -> list[Topic]:
@@ -142,8 +148,8 @@ class BagReader:
                 _check_whole_sqlite(file)
             return
         try:
-            with path.open('rb') as file:
-                start = file.read(16)
+            with path.open('rb') as opened:
+                start = opened.read(16)
         except OSError as error:
             raise BagError(f'{path}: {error.strerror or error}') from None
         if not start:

@@ -14,7 +14,7 @@ from .synthetic import FlightConfig
 
 
 @contextmanager
-def progress(total: int, what: str, unit: str) -> Iterator[Callable[[float], None]]:
+def progress(total: float, what: str, unit: str) -> Iterator[Callable[[float], None]]:
     """A bar on a terminal, a line at every tenth elsewhere; call it with what was done since."""
     if sys.stderr.isatty():
         shape = '{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f}{unit} [{elapsed}<{remaining}]'

@@ -90,17 +90,17 @@ def validate_bag(path: str | Path) -> BagReport:
     findings: list[Finding] = []
     reports = []
     for topic in topics:
-        stamp, log = (np.array(column[topic.name], dtype=np.int64) for column in (stamps, logs))
+        stamped, log = (np.array(column[topic.name], dtype=np.int64) for column in (stamps, logs))
         columns = series.get(topic.name)
         frames = tuple(columns.frames) if columns else ()
         report = TopicReport(topic.name, topic.msgtype, topic.count, frames=frames)
-        if len(stamp) > 1:
-            timing = checks.timing(stamp, log)
+        if len(stamped) > 1:
+            timing = checks.timing(stamped, log)
             report = TopicReport(topic.name, topic.msgtype, topic.count, timing.rate, timing.jitter,
                                  timing.largest_gap, timing.log_delay, frames)
-            findings += checks.check_stamps(topic.name, stamp, log)
+            findings += checks.check_stamps(topic.name, stamped, log)
             if topic.msgtype in (IMU, ODOMETRY):
-                findings += checks.check_regularity(topic.name, stamp, timing, imu=topic.msgtype == IMU)
+                findings += checks.check_regularity(topic.name, stamped, timing, imu=topic.msgtype == IMU)
         if columns:
             findings += checks.check_frames(columns)
             findings += checks.check_values(columns)

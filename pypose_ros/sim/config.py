@@ -102,5 +102,5 @@ class SimulatorConfig:
 def miscalibrated(error: float) -> ImuErrors:
     """An IMU whose scale factors are wrong by `error` (0.02 is 2 %) and whose axes are turned by as many rad."""
     turned = np.eye(3) + error * np.array([[1.0, 0.6, -0.4], [-0.6, 1.0, 0.5], [0.4, -0.5, 1.0]])
-    rows = tuple(tuple(float(x) for x in row) for row in turned)
+    rows = tuple((float(x), float(y), float(z)) for x, y, z in turned)
     return ImuErrors(gyroscope_matrix=rows, accelerometer_matrix=rows)

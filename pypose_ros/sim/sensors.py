@@ -59,7 +59,7 @@ class Wheels:
         ahead = v * dt * errors.scale * (1 + slip) + errors.noise[0] * np.sqrt(abs(v) * dt) * noise[1]
         turn = w * dt * errors.turn_scale + errors.noise[1] * np.sqrt(abs(w) * dt) * noise[2]
         self.twist = np.array([ahead, turn]) / dt
-        self.pose = moved(self.pose, *self.twist, dt)
+        self.pose = moved(self.pose, self.twist[0], self.twist[1], dt)
 
     def covariance(self, dt: float) -> NDArray[np.float64]:
         """(6, 6), ROS order, of what is driven in dt: as a driver states it that knows its wheels by and large."""

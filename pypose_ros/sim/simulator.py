@@ -96,7 +96,8 @@ class Simulator:
             raise ValueError(f'dt is {dt}; a step lasts up to 0.1 s')
         if command is not None:
             self._heard_ns = self.stamp_ns
-            self._commands.append((self.stamp_ns + round(self.config.actuators.delay * 1e9), *map(float, command)))
+            v, w = command
+            self._commands.append((self.stamp_ns + round(self.config.actuators.delay * 1e9), float(v), float(w)))
         v, w = self._drive(dt)
         pose = moved(self.pose, 0.5 * (self.v + v), 0.5 * (self.w + w), dt)
         self.a = (v - self.v) / dt
@@ -106,7 +107,7 @@ class Simulator:
             self._touching = True
             pose[:2], self.a, v = self.pose[:2], -self.v / dt, 0.0
         elif self._touching:
-            self._touching = self.walls.distance(pose[:2]) < self.config.radius + 0.02
+            self._touching = bool(self.walls.distance(pose[:2]) < self.config.radius + 0.02)
         self.pose, self.v, self.w = pose, v, w
         self.stamp_ns += round(dt * 1e9)
         self.wheels.move(mean_v, mean_w, self.a, dt)

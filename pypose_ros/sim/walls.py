@@ -1,6 +1,6 @@
 """A flat world of walls and what a lidar sees of it."""
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 
 class Walls:
@@ -14,7 +14,7 @@ class Walls:
         self.segments = np.asarray(segments, float)
 
     @classmethod
-    def polygon(cls, *outlines: NDArray) -> 'Walls':
+    def polygon(cls, *outlines: ArrayLike) -> 'Walls':
         """Closed outlines, (K, 2) corners each."""
         return cls(np.concatenate([np.stack([corners, np.roll(corners, -1, 0)], 1)
                                    for corners in (np.asarray(o, float) for o in outlines)]))
