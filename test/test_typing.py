@@ -1,7 +1,12 @@
 """The program that the type checker looks at does what it says it does."""
+import re
+from pathlib import Path
+
+import pytest
 import typed_program
 
 import pypose_core
+import pypose_ros
 
 
 def test_the_typed_program_runs():
@@ -12,6 +17,11 @@ def test_the_typed_program_runs():
     assert typed_program.planning().success
 
 
-def test_the_package_says_that_it_is_typed():
-    from pathlib import Path
-    assert (Path(pypose_core.__file__).parent / 'py.typed').exists()
+@pytest.mark.parametrize('package', [pypose_core, pypose_ros])
+def test_the_packages_say_that_they_are_typed_and_what_is_beside_their_modules_is_shipped(package):
+    folder = Path(package.__file__).parent
+    assert (folder / 'py.typed').exists()
+    project = (folder.parent / 'pyproject.toml').read_text(encoding='utf-8')
+    shipped = re.findall(r'"([^"]+)"', re.search(rf'^{package.__name__} = \[(.*)\]', project, re.M)[1])
+    matched = {path for pattern in shipped for path in folder.glob(pattern)}
+    assert matched == {folder / 'py.typed', *(path for path in folder.glob('**/templates/*') if path.is_file())}

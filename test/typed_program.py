@@ -1,6 +1,7 @@
 """What users write, for the type checker (`make lint`); test_typing.py runs it too."""
 import torch
 from torch import Tensor
+from typing_extensions import assert_type
 
 import pypose_core as pp
 from pypose_core.filter import ErrorStateEKF
@@ -9,6 +10,8 @@ from pypose_core.graph import SE3, Between, FactorGraph, GraphResult, Prior
 from pypose_core.inertial import ImuNoise, Preintegrated, preintegrate
 from pypose_core.online import ImuSmoother, ImuSmootherConfig
 from pypose_core.planning import Plan, PlanConfig, Planner
+from pypose_ros.bag import BagReader
+from pypose_ros.bag.reader import Topic
 
 
 def poses() -> Tensor:
@@ -17,6 +20,16 @@ def poses() -> Tensor:
     points: Tensor = b @ torch.randn(3, 3)
     twist: pp.LieTensor = b.Log()
     return twist.Exp().translation() + b.rotation().Act(points) + a.tensor()[..., :3]
+
+
+def known(reader: BagReader) -> None:
+    """These types are known to the checker; Any would not do."""
+    x = pp.randn_SE3(3)
+    assert_type(x.Inv() @ x, pp.LieTensor)
+    assert_type(x @ torch.zeros(3, 3), Tensor)
+    assert_type(x.Log().Exp(), pp.LieTensor)
+    assert_type(x.tensor(), Tensor)
+    assert_type(reader.topics, list[Topic])
 
 
 class Inverse(torch.nn.Module):
@@ -39,7 +52,8 @@ def graph() -> float:
     built.add_variables('pose', SE3, pp.identity_SE3(2).tensor())
     built.add(Prior('pose', torch.tensor([0]), pp.identity_SE3().tensor()))
     built.add(Between('pose', torch.tensor([[0, 1]]), pp.randn_SE3(1).tensor(), information=torch.eye(6)))
-    result: GraphResult = built.optimize()
+    result = built.optimize()
+    assert_type(result, GraphResult)
     return result.stats.chi2 + float(built.marginals().covariance('pose').sum())
 
 
