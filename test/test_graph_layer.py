@@ -278,3 +278,25 @@ def test_sphere_is_differentiated_with_the_cached_factor_alone(data):
     layer.solver = Exact()
     up, down = (loss(torch.tensor(step, dtype=f64)) for step in (1e-5, -1e-5))
     assert slope.item() == pytest.approx(float(up - down) / 2e-5, rel=1e-4)
+
+
+@pytest.mark.parametrize('group, settings', [
+    (SE2, {'kernel': RobustKernel.CAUCHY}), (SE3, {}), pytest.param(SE2, {}, marks=pytest.mark.slow),
+    pytest.param(SE3, {'kernel': RobustKernel.HUBER, 'width': 1.0}, marks=pytest.mark.slow),
+    pytest.param(SE3, {'kernel': RobustKernel.CAUCHY}, marks=pytest.mark.slow)])
+def test_implicit_gradients_are_differentiable_again(group, settings):
+    graph, between, z = loop(group, scale=0.1, **settings)
+    start, mix = graph.values['x'].clone(), randn(4, len(group.identity), seed=8)
+    layer = SolverLayer(graph, [(between, 'measured'), (between, 'information')], solver=EXACT)
+    Omega = between.information.clone()
+
+    def whole(d, s):
+        X = layer(group.retract(z, d), Omega * s[:, None, None], start={'x': start})['x']
+        return (X * mix).sum() + (X[2] * X[3]).sum()
+
+    d, s = torch.zeros(5, group.dof, dtype=f64, requires_grad=True), torch.ones(5, dtype=f64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(whole, [d, s], eps=1e-5, atol=1e-5, rtol=1e-4, fast_mode=True)
+    once = torch.autograd.grad(whole(d, s), [d, s])
+    again = torch.autograd.grad(whole(d, s), [d, s], create_graph=True)
+    for a, b in zip(once, again):
+        torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-10)

@@ -99,7 +99,7 @@ class _BentStates:
         return {'preintegrated': row, 'gravity': by[:, MOTION:], 'information': information, 'weight': weight}
 
 
-class _Taped:
+class Taped:
     """Curvature of any batches, by differentiating their cost twice."""
 
     def __init__(self, problem: Problem, values: Values, batches: Sequence[Factors], inputs: Sequence[Input]):
@@ -116,14 +116,24 @@ class _Taped:
             self._gradients = torch.autograd.grad(cost, tuple(self._steps.values()), create_graph=True,
                                                   materialize_grads=True)
 
-    def along(self, v: Tensor, by: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    def along(self, v: Tensor, by: Sequence[Tensor], *, create_graph: bool = False) -> tuple[Tensor, ...]:
         """The derivative of v' g."""
-        parts = self._problem.split(v)
-        pairs = [(g, parts[name]) for name, g in zip(self._steps, self._gradients) if g.requires_grad]
+        return self._derivative(self._gradients, v, by, create_graph)
+
+    def bent(self, v: Tensor, u: Tensor, by: Sequence[Tensor], *, create_graph: bool = False) -> tuple[Tensor, ...]:
+        """The derivative of u' H v."""
+        multiplied = self.along(v, tuple(self._steps.values()), create_graph=True)
+        return self._derivative(multiplied, u, by, create_graph)
+
+    def _derivative(self, of: Sequence[Tensor], along: Tensor, by: Sequence[Tensor],
+                    create_graph: bool) -> tuple[Tensor, ...]:
+        """Of the product of some steps' rows with a vector (dimension,)."""
+        parts = self._problem.split(along)
+        pairs = [(g, parts[name]) for name, g in zip(self._steps, of) if g.requires_grad]
         if not pairs or not by:
             return tuple(torch.zeros_like(x) for x in by)
         return torch.autograd.grad([g for g, _ in pairs], by, [part for _, part in pairs], retain_graph=True,
-                                   materialize_grads=True)
+                                   create_graph=create_graph, materialize_grads=True)
 
     def multiply(self, v: Tensor) -> Tensor:
         return self._problem.join(dict(zip(self._steps, self.along(v, tuple(self._steps.values())))))
@@ -146,7 +156,7 @@ class Curvature:
         self._bent = [kind(problem, values, factors) for factors in problem.factors
                       if (kind := kinds[id(factors)]) is not None]
         rest = [factors for factors in problem.factors if kinds[id(factors)] is None]
-        self._taped = _Taped(problem, values, rest, self.inputs) if rest else None
+        self._taped = Taped(problem, values, rest, self.inputs) if rest else None
 
     def multiply(self, v: Tensor) -> Tensor:
         """H v (dimension,)."""

@@ -10,7 +10,8 @@ from torch import Tensor
 from pypose_core.lie import so3
 from pypose_core.optim.layer import DifferentiableSolver
 
-from .curvature import Curvature, Input, solve_adjoint
+from .adjoint import AdjointSystem, by_inputs
+from .curvature import Input
 from .factor_graph import FactorGraph
 from .factors import Factors
 from .groups import SE3, Group
@@ -42,7 +43,8 @@ class SolverLayer(DifferentiableSolver):
         tolerance: of the adjoint system's residual, for 'implicit': about the relative error of the gradient.
 
     `result` holds the GraphResult of the last call (None for 'unroll'), `adjoint` the AdjointSolution of the last
-    implicit backward. Gradients come once: second derivatives are not there.
+    implicit backward. Implicit gradients can be differentiated again, as often as wanted; each further derivative is
+    one of the whole cost on autograd's tape.
 
     Source: Krantz and Parks, "The implicit function theorem" (2002), theorem 3.3.1.
     """
@@ -88,8 +90,8 @@ class SolverLayer(DifferentiableSolver):
         wanted = torch.is_grad_enabled() and any(one.value.requires_grad for one in inputs)
         if self.gradient == 'implicit':
             if wanted:
-                values = dict(zip(values, _Implicit.apply(self, problem, values, inputs,
-                                                          *(one.value for one in inputs))))
+                values = dict(zip(problem.groups, _Implicit.apply(self, problem, values, inputs,
+                                                                  *(one.value for one in inputs))))
             return values
         for _ in range(self.steps if wanted or self.gradient == 'unroll' else 0):
             values = gauss_newton_step(problem, values, inputs, self.damping)
@@ -103,22 +105,25 @@ class _Implicit(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, layer: SolverLayer, problem: Problem, values: Values, inputs: list[Input], *tensors: Tensor):
-        ctx.layer, ctx.problem, ctx.values = layer, problem, values
-        ctx.places = [(one.factors, one.name) for one in inputs]
-        ctx.save_for_backward(*tensors)
-        return tuple(X.clone() for X in values.values())
+        ctx.layer = layer
+        ctx.system = AdjointSystem(problem, [(one.factors, one.name) for one in inputs], layer.tolerance)
+        solution = tuple(values[name].clone() for name in problem.groups)
+        ctx.save_for_backward(*solution, *tensors)
+        return solution
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx, *gradients: Tensor):
-        problem, values = ctx.problem, ctx.values
-        inputs = [Input(*place, x) for place, x in zip(ctx.places, ctx.saved_tensors)]
-        install(inputs, known=True)
+        system, tensors = ctx.system, ctx.saved_tensors
+        problem = system.problem
         b = problem.join({name: _by_step(problem.groups[name], X, gradient)
-                          for (name, X), gradient in zip(values.items(), gradients)})
-        curvature = Curvature(problem, values, inputs)
-        ctx.layer.adjoint = solve_adjoint(curvature, values, -b, tolerance=ctx.layer.tolerance)
-        return None, None, None, None, *curvature.by_inputs(ctx.layer.adjoint.value)
+                          for name, X, gradient in zip(problem.groups, tensors, gradients)})
+        if torch.is_grad_enabled():         # create_graph
+            found = by_inputs(system, b, tensors)
+        else:
+            values, curvature = system.curvature(tensors)
+            found = curvature.by_inputs(system.solve(curvature, values, -b))
+        ctx.layer.adjoint = system.last
+        return None, None, None, None, *found
 
 
 def _by_step(group: Group, X: Tensor, gradient: Tensor) -> Tensor:
@@ -126,6 +131,7 @@ def _by_step(group: Group, X: Tensor, gradient: Tensor) -> Tensor:
     if group is SE3:
         inverse = so3.inv(X[:, 3:])
         return torch.cat([so3.act(inverse, gradient[:, :3]), so3.mul(inverse, gradient[:, 3:])[:, :3] / 2], 1)
+    again = torch.is_grad_enabled()
     with torch.enable_grad():
         d = torch.zeros(len(X), group.dof, dtype=torch.float64, requires_grad=True)
-        return torch.autograd.grad(group.retract(X, d), d, gradient)[0]
+        return torch.autograd.grad(group.retract(X, d), d, gradient, create_graph=again)[0]
