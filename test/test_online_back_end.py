@@ -40,8 +40,9 @@ def error(back_end: PoseGraphBackEnd, world) -> float:
                alignment='none').translation.rmse
 
 
-def test_online_error_is_within_ten_percent_of_the_batch_optimum():
-    world = patrol(PatrolConfig())
+@pytest.mark.parametrize('seed', [0, *(pytest.param(k, marks=pytest.mark.slow) for k in (1, 2))])
+def test_online_error_is_within_ten_percent_of_the_batch_optimum(seed):
+    world = patrol(PatrolConfig(seed=seed))
     back_end = PoseGraphBackEnd(CONFIG)
     drive(back_end, world)
     online = error(back_end, world)
