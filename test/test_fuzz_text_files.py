@@ -7,7 +7,8 @@ import random
 import pytest
 import torch
 
-from pypose_core.graph import GraphFileError, read_bal, read_g2o, read_toro
+from pypose_core.graph import GraphFileError, read_bal, read_g2o, read_toro, reference_text
+from pypose_core.graph.operations import operations
 from pypose_core.metric.tum import TrajectoryFileError, read_tum
 
 TOKENS = [b'nan', b'-inf', b'1e999', b'-1', b'0', b'99999999999999999999', b'2147483648', b'1e-320', b'', b'\x00',
@@ -114,3 +115,11 @@ def test_a_damaged_file_leaves_no_trace_in_what_is_read_next(tmp_path):
         read_g2o(bad)
     after = read_g2o(good).graph.values
     assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+@pytest.mark.parametrize('parse', [operations.graph_parse_g2o, reference_text.graph_parse_g2o])
+@pytest.mark.parametrize('number', ['1' * 400, '-' + '1' * 400, '1' * 5000, str(2 ** 63), 'nan', '1_0'])
+def test_an_id_that_is_none_is_refused_on_its_line(parse, number):
+    content = torch.tensor(list(f'VERTEX_SE2 0 0 0 0\nVERTEX_SE2 {number} 0 0 0\n'.encode()), dtype=torch.uint8)
+    *_, line, fault = parse(content, False)
+    assert line == 2 and 'an integer id' in fault

@@ -3,15 +3,13 @@ import re
 
 import numpy as np
 import pytest
-import rclpy
 from action_msgs.msg import GoalStatus
 from controller_rig import grid_message
 from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import OccupancyGrid, Path
 from nav_msgs.srv import GetPlan
-from node_rig import Peer, reserved_domain
+from node_rig import Host, reserved_domain
 from rclpy.action import ActionClient
-from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
 from tf2_msgs.msg import TFMessage
@@ -37,30 +35,20 @@ def pose(x: float, y: float, heading: float = 0.0, frame: str = 'map') -> PoseSt
     return PoseStamped(header=convert.header(1, frame), pose=convert.pose_to_msg(planar(np.array([x, y, heading]))))
 
 
-class PlannerRig(Peer):
-    """A Peer with the node running in this process; the robot stands at the origin of odom, 0.5 m ahead in the map."""
+class PlannerRig(Host):
+    """planner in this process; the robot stands at the origin of odom, 0.5 m ahead in the map."""
 
     def __init__(self, domain: int):
         super().__init__(domain)
-        self._domain, self.under_test, self.plans = domain, None, []
+        self.plans: list[Path] = []
         self.map = self.node.create_publisher(OccupancyGrid, 'map', qos.LATCHED)
         self.goal = self.node.create_publisher(PoseStamped, 'goal_pose', 10)
         self.node.create_subscription(Path, 'plan', self.plans.append, qos.STANDARD)
 
     def start(self, *, mapped: bool = True, placed: bool = True, **params):
         from pypose_ros.nodes.planner import PlannerNode
-        from pypose_ros.run import Spinner
-        self.node_context = rclpy.Context()
-        self.node_context.init(domain_id=self._domain)
-        self.under_test = PlannerNode(context=self.node_context, parameter_overrides=[
-            Parameter(k, value=v) for k, v in ({'radius': RADIUS} | params).items()])
-        self._spinner = Spinner(self.under_test, 'events')
-        assert self.under_test.trigger_configure() == TransitionCallbackReturn.SUCCESS
-        self.under_test.trigger_activate()
-        self._spinner.start()
-        hears = [s for s in self.under_test.subscriptions if s.topic in ('map', 'goal_pose')]
-        self.until(lambda: all(s.get_publisher_count() for s in hears) and self.goal.get_subscription_count()
-                   and self.node.count_publishers('plan'), 'node and peer find each other')
+        self.host(PlannerNode, {'radius': RADIUS, **params})
+        assert self.under_test.state == 'active'
         if placed:
             self.static.publish(TFMessage(transforms=[
                 convert.transform_to_msg(1, 'map', 'odom', planar(np.array([0.5, 0.0, 0.0]))),
@@ -70,9 +58,7 @@ class PlannerRig(Peer):
             self.send_map(grid_message(cells(), 0.1, CORNER, 'map'))
 
     def send_map(self, message: OccupancyGrid) -> None:
-        count = self.under_test.diagnostics.rate('map').count
-        self.map.publish(message)
-        self.until(lambda: self.under_test.diagnostics.rate('map').count > count, 'the map arrives')
+        self.publish(self.map, 'map', [message])
 
     def plan(self, goal: PoseStamped, start: PoseStamped | None = None, tolerance: float = 0.0) -> np.ndarray:
         """(N, 7)."""
@@ -86,13 +72,6 @@ class PlannerRig(Peer):
         status = self.under_test.status()
         assert status.level == WARN and status.values['last plan'] in status.message
         return status.values['last plan']
-
-    def close(self) -> None:
-        if self.under_test is not None:
-            self._spinner.stop()
-            self.under_test.destroy_node()
-            self.node_context.try_shutdown()
-        super().close()
 
 
 @pytest.fixture
@@ -153,11 +132,13 @@ def test_a_goal_that_cannot_be_reached_is_refused_with_the_reason(rig, goal, sen
 
 
 def test_without_map_or_transforms_or_on_an_old_map_nothing_is_planned(rig):
-    rig.start(mapped=False, placed=False, map_timeout=1.0)
-    assert 'no map' in rig.refused(pose(1.0, 1.0)) and 'no map' in rig.status()['message']
+    rig.start(mapped=False, placed=False, map_timeout=0.0)
+    assert 'no map' in rig.refused(pose(1.0, 1.0))
+    rig.told(lambda s: 'no map' in s['message'], 'what is missing')
     rig.send_map(grid_message(cells(), 0.1, CORNER, 'map'))
     assert "'base_link'" in rig.refused(pose(1.0, 1.0))
-    rig.until(lambda: not len(rig.plan(pose(1.0, 1.0), pose(0.0, 0.0))), 'the map grows old', 60)
+    rig.under_test.set_parameters([Parameter('map_timeout', value=0.2)])
+    rig.until(lambda: not len(rig.plan(pose(1.0, 1.0), pose(0.0, 0.0))), 'the map grows old')
     assert 's old' in rig.refused(pose(1.0, 1.0), pose(0.0, 0.0))
     rig.under_test.set_parameters([Parameter('map_timeout', value=0.0)])
     assert len(rig.plan(pose(1.0, 1.0), pose(0.0, 0.0)))

@@ -36,7 +36,8 @@ class _Fields:
             value = kind(found)
         except ValueError:
             value = math.nan
-        if '_' in found or not math.isfinite(value) or abs(value) >= 2 ** 63 and kind is int:
+        # In this order: an integer may be too large for a float to be asked about.
+        if '_' in found or kind is int and abs(value) >= 2 ** 63 or not math.isfinite(value):
             found = f"'{found}'" if found else 'the end of the line'
             raise _FaultError(f'{self.tag}: wanted {wanted}, found {found}')
         return value
