@@ -105,12 +105,6 @@ class BlockSparseMatrix:
             return self.values.new_zeros(height, width)
         return self.values[offset:offset + height * width].view(height, width)
 
-    def diagonal_blocks(self, size: int) -> Tensor:
-        """(n, size, size) where every diagonal block has this size; the upper triangles as stored."""
-        first = self.pattern.rows == self.pattern.columns
-        where = self.pattern.begin[:-1][first][:, None] + torch.arange(size * size)
-        return self.values[where].view(-1, size, size)
-
     def __matmul__(self, x: Tensor) -> Tensor:
         """A x for x (dimension,)."""
         return operations.block_multiply(self.pattern.handle, self.values, x)

@@ -43,10 +43,6 @@ class ImuBuffer:
             self._densities = np.zeros((len(self._stamps_np), 6))
             self._densities[self._begin:self._end] = before
 
-    @property
-    def has_densities(self) -> bool:
-        return self._densities is not None
-
     def append(self, stamp_ns: int, sample: np.ndarray, density: np.ndarray | None = None) -> None:
         """Add the newest sample; amortized constant time."""
         if self._end == len(self._stamps_np):

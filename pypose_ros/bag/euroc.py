@@ -26,7 +26,6 @@ TRUTH_TOPIC = '/ground_truth/odometry'
 TRUTH_POSE_TOPIC = '/ground_truth/pose'
 TRUTH_BIAS_TOPIC = '/ground_truth/bias'
 WORLD, BASE, IMU = 'world', 'base_link', 'imu0'
-NANOSECONDS = 10 ** 9
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ class Recorder:
 
     def __init__(self, simulator: Simulator, course: Course, context: rclpy.Context):
         self.node = SimulatorNode(simulator, course, context=context)
-        self._simulator, self._course, self._begin_ns = simulator, course, simulator.stamp_ns
+        self._simulator, self._begin_ns = simulator, simulator.stamp_ns
         self._spinner = Spinner(self.node, 'events')
         self._truth, self._estimate, self._odometry, self._commands, self._cycles = ([] for _ in range(5))
         self.diagnostics: dict[str, dict[str, str]] = {}

@@ -15,7 +15,6 @@ from pypose_ros.params import Loader
 PURPOSES = ('train', 'validation', 'held_out')
 #: Shares of a recording that the configuration does not divide.
 SHARES = {'train': (0.0, 0.7), 'validation': (0.7, 0.85), 'held_out': (0.85, 1.0)}
-TARGETS = ('imu_corrector',)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -167,11 +167,6 @@ class PathTracker:
         self._mapped = bool(occupied.any())
         return PathVerdict.ACCEPTED
 
-    def clear_costmap(self) -> None:
-        """No obstacles are known."""
-        self._table.clear()
-        self._mapped = False
-
     def add_odometry(self, stamp_ns: int, pose: NDArray, twist: NDArray) -> bool:
         """Where the robot is (3,) and how it moves, in its own frame (3,); False where that is not finite."""
         if not (np.isfinite(pose).all() and np.isfinite(twist).all()):
