@@ -79,6 +79,8 @@ def _parser() -> argparse.ArgumentParser:
     add('--laps', type=float, default=1.0, help='of the plan (default 1)')
     add('--boxes', type=int, default=4, help='that stand in the way (default 4)')
     add('--plan', action='store_true', help='publish the course as `plan`')
+    add('--goal', type=float, nargs=3, metavar=('X', 'Y', 'YAW'), help='publish this as `goal_pose`: the planner finds '
+        'the way')
     add('--drive', action='store_true', help='the robot drives the course by itself, blind to what stands '
         'there (take --world empty), and does not hear cmd_vel')
     add('--calibration-error', type=float, default=0.0, metavar='X',

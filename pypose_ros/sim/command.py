@@ -82,7 +82,8 @@ def simulate(options) -> int:
                          driver=SelfDriver(course.path) if options.drive else None)
     spinner = Spinner(node, 'events')
     spinner.start()
-    node.plan_wanted = options.plan
+    node.plan_wanted = options.plan or options.goal is not None
+    node.goal = None if options.goal is None else np.array(options.goal)
     begin_ns = simulator.stamp_ns
     print('ready', flush=True)
     try:
