@@ -12,6 +12,7 @@ from pypose_core.geometry import (
     relative_pose,
     sampson,
 )
+from pypose_core.geometry.two_view import linearized
 
 f64 = {'dtype': torch.float64}
 
@@ -76,6 +77,20 @@ def test_the_eight_point_algorithm_is_known_to_fail_on_planes_and_rotations_at_e
         assert eight_point_is_determined(*views(20, n=60, noise=noise)[1:]).all()
         assert not eight_point_is_determined(*views(20, n=60, flat=True, noise=noise)[1:]).any()
         assert not eight_point_is_determined(*views(20, n=60, length=0.0, noise=noise)[1:]).any()
+
+
+def test_the_slope_of_sampsons_distance_is_that_of_differences():
+    T, a, b = views(4, n=9, noise=1e-2)
+    t, q = T.tensor().split((3, 4), -1)
+    r, J, moved = linearized(q, t, a, b)
+
+    def distance(d):
+        q, t = moved(d)
+        return sampson(pp.vec2skew(t) @ pp.SO3(q).matrix(), a, b)
+    steps = 1e-6 * torch.eye(5, **f64)
+    torch.testing.assert_close(r, distance(torch.zeros(4, 5, **f64)))
+    difference = torch.stack([(distance(s.expand(4, 5)) - distance(-s.expand(4, 5))) / 2e-6 for s in steps], -1)
+    torch.testing.assert_close(J, difference, rtol=1e-6, atol=1e-8)
 
 
 @pytest.mark.parametrize('wrong', [0.0, 0.3, 0.55])

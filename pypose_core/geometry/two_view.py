@@ -170,21 +170,22 @@ def _refined(q: Tensor, t: Tensor, a: Tensor, b: Tensor, w: Tensor) -> tuple[Ten
 def linearized(q: Tensor, t: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Callable]:
     """Sampson's distances (..., N), their Jacobian (..., N, 5) by φ of Exp(φ) R and by t along sphere_basis(t), and
     the pose moved by such five numbers."""
-    basis = sphere_basis(t)
+    basis, R = sphere_basis(t), so3.matrix(q)
 
     def moved(d: Tensor) -> tuple[Tensor, Tensor]:
         turned = t + (basis @ d[..., 3:, None]).squeeze(-1)
         return so3.mul(so3.exp(d[..., :3]), q), turned / turned.norm(dim=-1, keepdim=True)
 
-    def residual(d: Tensor) -> Tensor:
-        rotation, translation = moved(d)
-        return sampson(so3.hat(translation) @ so3.matrix(rotation), a, b)
-
-    zero = t.new_zeros(*t.shape[:-1], 5)
-    h = torch.finfo(t.dtype).eps ** (1 / 3)
-    steps = h * torch.eye(5, dtype=t.dtype, device=t.device)
-    J = torch.stack([(residual(zero + s) - residual(zero - s)) / (2 * h) for s in steps], -1)
-    return residual(zero), J, moved
+    E, eye = so3.hat(t) @ R, torch.eye(3, dtype=t.dtype, device=t.device)
+    dE = torch.cat([so3.hat(t).unsqueeze(-3) @ so3.hat(eye), so3.hat(basis.mT)], -3)   # (..., 5, 3, 3)
+    dE = dE @ R.unsqueeze(-3)
+    x, y = cart2homo(a), cart2homo(b)
+    Ex, Ey = x @ E.mT, y @ E
+    dEx, dEy = x.unsqueeze(-3) @ dE.mT, y.unsqueeze(-3) @ dE         # (..., 5, N, 3)
+    n, s = (y * Ex).sum(-1), (Ex[..., :2].square().sum(-1) + Ey[..., :2].square().sum(-1)).clamp_min(1e-24).sqrt()
+    ds = ((Ex.unsqueeze(-3) * dEx)[..., :2].sum(-1) + (Ey.unsqueeze(-3) * dEy)[..., :2].sum(-1)) / s.unsqueeze(-2)
+    J = ((y.unsqueeze(-3) * dEx).sum(-1) - (n / s).unsqueeze(-2) * ds) / s.unsqueeze(-2)
+    return n / s, J.mT, moved
 
 
 def sphere_basis(t: Tensor) -> Tensor:
