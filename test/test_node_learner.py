@@ -1,15 +1,19 @@
 """learner over DDS: windows in, status and weights out; services; what is refused; going on after a restart."""
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import torch
 from learner_drive import drive
-from nav_msgs.msg import Path
+from nav_msgs.msg import Odometry, Path
 from node_rig import IDENTITY, Host, Sample, reserved_domain
+from rclpy.parameter import Parameter
 from std_msgs.msg import Float64
 from std_srvs.srv import SetBool, Trigger
 
+from pypose_core.learning import ImuCorrector, Metadata
 from pypose_core.online.learner import Judgement
-from pypose_ros import cdr_arrays, qos
+from pypose_ros import cdr, cdr_arrays, qos
 from pypose_ros.msg import LearningStatus, Weights
 
 
@@ -31,9 +35,10 @@ class Rig(Host):
                   'round_period': 0.0, 'nice': 0, **params}
         return self.host(LearnerNode, params)
 
-    def drive(self, recorded) -> None:
+    def drive(self, recorded, *, begin: int = 0) -> None:
         self.publish(self.imu, 'imu', (Sample(stamp, tuple(sample[:3]), tuple(sample[3:])).serialized()
-                                       for stamp, sample in zip(recorded.stamps_ns.tolist(), recorded.imu)))
+                                       for stamp, sample in zip(recorded.stamps_ns[begin:].tolist(),
+                                                                recorded.imu[begin:])))
         self.path.publish(cdr_arrays.path(int(recorded.keyframes_ns[-1]), 'map', recorded.keyframes_ns, recorded.poses))
 
 
@@ -89,6 +94,49 @@ def test_it_learns_in_shadow_promotes_on_request_only_what_is_better_and_goes_on
     rig.until(lambda: rig.weights[-1].version == 1, 'the version before')
     answer = trigger(rig, 'rollback')
     assert not answer.success and 'no version before' in answer.message
+
+
+def test_a_promotion_that_later_windows_regret_is_taken_back_and_announced(learner_rig, tmp_path):
+    rig, recorded = learner_rig, drive(108.0)
+    node = rig.start(checkpoint_dir=str(tmp_path))
+    half = len(recorded.stamps_ns) // 2
+    rig.drive(replace(recorded, stamps_ns=recorded.stamps_ns[:half], imu=recorded.imu[:half]))
+    rig.until(lambda: rig.losses, 'a round', 120)
+    assert rig.call(SetBool, 'learner/enable', SetBool.Request(data=False)).success
+    rig.until(lambda: node._job is None, 'the last round ends', 120)
+
+    learner = node.learner
+    bad = ImuCorrector(**learner.current.architecture)
+    bad.load_state_dict(learner.current.state_dict())
+    with torch.no_grad():
+        bad.mixing += 0.2
+    offered = learner.store.offer(bad, Metadata())
+    learner.report = replace(learner.report, sha256=offered.sha256, judgement=Judgement(True, 'it looked better'))
+    assert trigger(rig, 'promote').success
+    rig.until(lambda: rig.weights and rig.weights[-1].version == 2, 'the bad version is announced')
+
+    node.set_parameters([Parameter('mode', value='auto_promote')])
+    rig.drive(recorded, begin=half)
+    assert rig.call(SetBool, 'learner/enable', SetBool.Request(data=True)).success
+    rig.until(lambda: rig.weights[-1].version != 2, 'it is taken back', 240)
+    assert rig.weights[-1].version == 1 and 'rolled back' in rig.weights[-1].note
+    assert rig.weights[-1].path == str(tmp_path / 'weights_v1.pt')
+
+
+def test_ground_truth_is_compared_with_and_not_learned_from(learner_rig, tmp_path):
+    rig, recorded = learner_rig, drive(60.0)
+    node = rig.start(checkpoint_dir=str(tmp_path))
+    truth = rig.node.create_publisher(Odometry, 'ground_truth', 100)
+    rig.met()
+    rig.drive(replace(recorded, keyframes_ns=recorded.keyframes_ns[:1], poses=recorded.poses[:1]))
+    write = cdr.OdometryWriter('map', 'base_link')
+    rig.publish(truth, 'ground_truth', (write(stamp, pose, np.zeros((6, 6)), np.zeros(3), np.zeros(3), np.zeros((6, 6)))
+                                        for stamp, pose in zip(recorded.keyframes_ns.tolist(), recorded.poses)))
+    assert len(node.learner.true_poses) == len(recorded.poses) and not rig.losses
+    rig.path.publish(cdr_arrays.path(int(recorded.keyframes_ns[-1]), 'map', recorded.keyframes_ns, recorded.poses))
+    rig.until(lambda: rig.losses and 'by ground truth' in rig.statuses[-1].status, 'a round', 120)
+    (first, _), (now, _) = node.learner.report.true_errors
+    assert 0 < first < 0.2 and 0 < now < 0.2
 
 
 def test_damaged_weights_are_refused_at_configure(learner_rig, tmp_path, capfd):

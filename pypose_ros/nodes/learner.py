@@ -9,7 +9,7 @@ import threading
 import time
 
 import numpy as np
-from nav_msgs.msg import Path
+from nav_msgs.msg import Odometry, Path
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import Imu
 from std_msgs.msg import Float64
@@ -18,7 +18,7 @@ from std_srvs.srv import SetBool, Trigger
 from pypose_core.learning import CheckpointError
 from pypose_core.online.learner import CorrectorLearner, Round, WeightStore
 from pypose_ros import cdr, convert, diagnostics, qos, tf
-from pypose_ros.intake import Intake, imu_fault
+from pypose_ros.intake import Intake, correction_fault, imu_fault
 from pypose_ros.lifecycle import LifecycleNode
 from pypose_ros.msg import LearningStatus, Weights
 from pypose_ros.nodes.learner_params import NODE_NAME, LearnerParams, check, learner_config
@@ -79,6 +79,7 @@ class LearnerNode(LifecycleNode):
         self._path: bytes | None = None
         self._sample = np.zeros(6)
         self._read_imu = Intake('imu', Imu, imu_fault, self.diagnostics)
+        self._read_truth = Intake('ground_truth', Odometry, correction_fault, self.diagnostics)
         self._transforms = tf.TransformListener(
             ends.subscription, warn=lambda sentence: self.diagnostics.warn('tf', sentence)).buffer
         self._statuses = ends.publisher(LearningStatus, '~/status', qos.LATCHED)
@@ -89,6 +90,7 @@ class LearnerNode(LifecycleNode):
         ends.service(Trigger, '~/promote', self._promote)
         ends.service(Trigger, '~/rollback', self._rollback)
         ends.subscription(Path, 'path', self._on_path, qos.LATCHED, raw=True)
+        ends.subscription(Odometry, 'ground_truth', self._on_truth, qos.SENSOR(50), raw=True)
         ends.subscription(Imu, 'imu/data_raw', self._on_imu, qos.SENSOR(1000), raw=True)
 
     def activate(self) -> None:
@@ -136,6 +138,13 @@ class LearnerNode(LifecycleNode):
 
     def _on_path(self, data: bytes) -> None:
         self._path = data       # read when it is needed: it is long, and comes with every solve
+
+    def _on_truth(self, data: bytes) -> None:
+        """True poses of the base, where something knows them: they are only compared with."""
+        message = self._read_truth(data)
+        if message is not None and self.learner is not None and not self.learner.add_truth(
+                message.stamp_ns, message.values[:7]):
+            self.diagnostics.drop('ground_truth: out_of_order', 'ground_truth dropped: not later than the last')
 
     # --- training --------------------------------------------------------------------------------
 
@@ -239,6 +248,8 @@ class LearnerNode(LifecycleNode):
                           'version in use': self._store.versions[-1] if self._store.versions else 0}
         if self.learner is not None:
             status.values |= {'samples': len(self.learner.history), 'rounds': self.learner.rounds}
+            if self.learner.report is not None and self.learner.report.truth:
+                status.values['errors'] = self.learner.report.truth
         return status
 
 

@@ -10,8 +10,9 @@ class LearnerConfig:
 
     window: float = 10.0
     """s of one example: long enough for its first part to tell the velocity, and for errors to show in the rest."""
-    observed: float = 0.5
-    """Share of a window whose keyframes the estimate may look at; the rest is predicted, and that is judged."""
+    observed: float = 0.7
+    """Share of a window whose keyframes the estimate may look at; the rest is predicted, and that is judged. Tilt and
+    velocity at its end are never known exactly, which makes predicted positions useless within seconds."""
     buffer: float = 900.0
     """s of samples that are kept; 200 Hz take 11 MB."""
     validation_fraction: float = 0.25
@@ -40,7 +41,7 @@ class LearnerConfig:
     """s between samples; a window with a longer gap is not used."""
     pose_sigma: tuple[float, float] = (0.01, 0.03)
     """rad and m of the keyframes against each other within a window."""
-    bias_sigma: tuple[float, float] = (2e-3, 0.05)
+    bias_sigma: tuple[float, float] = (2e-3, 0.02)
     """rad/s and m/s² by which the biases of a window may differ from those that the corrector takes off."""
     error_scale: tuple[float, float] = (0.02, 0.2)
     """rad and m of prediction error that count alike, and beyond which errors count linearly."""

@@ -22,6 +22,7 @@ from pypose_core.learning import (
     TrajectoryLevel,
 )
 from pypose_core.lie import so3
+from pypose_core.metric import Trajectory
 
 from .config import LearnerConfig
 from .history import ImuHistory, at_imu, cut
@@ -50,6 +51,17 @@ class Report:
     """Whether the version before is better than the one in use, on windows recorded since its promotion."""
     sha256: str
     """Of the candidate's file."""
+    true_errors: tuple[tuple[float, float], tuple[float, float]] | None = None
+    """Where ground truth is there: rad and m by which the first weights and those in use err on held-out windows."""
+
+    @property
+    def truth(self) -> str:
+        """They in words; empty without."""
+        if self.true_errors is None:
+            return ''
+        first, now = self.true_errors
+        return (f'by ground truth {first[0]:.4f} rad and {first[1]:.3f} m at first, {now[0]:.4f} rad and '
+                f'{now[1]:.3f} m with the weights in use')
 
 
 class KeyframeWindows:
@@ -92,6 +104,7 @@ class CorrectorLearner:
         self.config, self.store = config, store
         self._T_base_imu = np.array(T_base_imu, float)
         self.history = ImuHistory(config.buffer)
+        self.true_poses = ImuHistory(config.buffer, width=7)
         self._keyframes = np.zeros(0, np.int64), np.zeros((0, 7))
         self._promoted_ns = 0
         rotation, position = config.error_scale
@@ -117,16 +130,21 @@ class CorrectorLearner:
         """All keyframes (M,), (M, 7) as the graph estimates them now."""
         self._keyframes = stamps_ns, T_map_base
 
+    def add_truth(self, stamp_ns: int, T_world_base: NDArray) -> bool:
+        """A true pose (7,), for evaluation only: nothing is trained or decided on it."""
+        return self.true_poses.append(stamp_ns, T_world_base)
+
     def forget(self) -> None:
         """The clock began anew."""
         self.history.clear()
+        self.true_poses.clear()
         self._keyframes = np.zeros(0, np.int64), np.zeros((0, 7))
 
     def begin_round(self) -> 'Round | None':
         """The next round; `run` it in any thread, one at a time, then `finish` it here."""
         if len(self._keyframes[0]) < 2 or not len(self.history):
             return None
-        return Round(self, *self.history.snapshot(), *self._keyframes)
+        return Round(self, *self.history.snapshot(), *self._keyframes, self.true_poses.snapshot())
 
     def finish(self, job: 'Round') -> Report | None:
         """Take up a round's result; None where there were too few windows to train on."""
@@ -237,8 +255,8 @@ class CorrectorLearner:
 class Round:
     """One round of training and validation, on what was known when it began."""
 
-    def __init__(self, learner: CorrectorLearner, stamps, samples, keyframes_ns, poses):
-        self._learner, self._data = learner, (stamps, samples, keyframes_ns, poses)
+    def __init__(self, learner: CorrectorLearner, stamps, samples, keyframes_ns, poses, truth):
+        self._learner, self._data, self._truth = learner, (stamps, samples, keyframes_ns, poses), truth
         self.report: Report | None = None
         self.problem = 'it was interrupted'
         """Why there is no report."""
@@ -282,7 +300,21 @@ class Round:
             trainer.step, float(np.mean(losses)), float(candidate.mean()) if len(candidate) else float('nan'),
             float(current.mean()) if len(current) else float('nan'), len(train) + len(held_out), len(held_out),
             judge(candidate, current, margin=config.promote_margin, min_windows=config.min_windows),
-            self._relapse(held_out, begins, current), checkpoint.sha256)
+            self._relapse(held_out, begins, current), checkpoint.sha256, self._true_errors())
+
+    def _true_errors(self) -> tuple[tuple[float, float], tuple[float, float]] | None:
+        """As in Report, of the held-out windows with true poses for keyframes."""
+        stamps_ns, poses = self._truth
+        stamps, samples, keyframes_ns, _ = self._data
+        if len(stamps_ns) < 2:
+            return None
+        known = keyframes_ns[(keyframes_ns >= stamps_ns[0]) & (keyframes_ns <= stamps_ns[-1])]
+        _, held_out, _ = self._learner.windows(
+            stamps, samples, known, Trajectory(stamps_ns, poses).interpolated(known).poses)
+        if not held_out:
+            return None
+        first = self._learner.store.load(self._learner.store.path(1)).front_end
+        return self._learner.rmse(first, held_out), self._learner.rmse(self._learner.current, held_out)
 
     def _relapse(self, held_out: list, begins: list[int], current: NDArray) -> Judgement:
         """Whether the version before would have been better since the promotion."""

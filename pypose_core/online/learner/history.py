@@ -15,15 +15,16 @@ class ImuHistory:
     Args:
         seconds: that are kept.
         rate: Hz, an upper bound of what comes.
+        width: numbers of a sample.
     """
 
-    def __init__(self, seconds: float, rate: float = 1000.0):
+    def __init__(self, seconds: float, rate: float = 1000.0, *, width: int = 6):
         self._span_ns = round(seconds * 1e9)
-        self._limit = int(seconds * rate)
+        self._limit, self._width = int(seconds * rate), width
         self.clear()
 
     def clear(self) -> None:
-        self._stamps, self._samples = np.zeros(4096, np.int64), np.zeros((4096, 6))
+        self._stamps, self._samples = np.zeros(4096, np.int64), np.zeros((4096, self._width))
         self._begin = self._end = 0
 
     def __len__(self) -> int:
@@ -34,7 +35,7 @@ class ImuHistory:
         return int(self._stamps[self._end - 1]) if len(self) else 0
 
     def append(self, stamp_ns: int, sample: NDArray) -> bool:
-        """Add a sample (6,); False, and nothing is done, where it is not later than the last or not finite."""
+        """Add a sample (width,); False, and nothing is done, where it is not later than the last or not finite."""
         if stamp_ns <= self.newest_ns or not np.isfinite(sample).all():
             return False
         if self._end == len(self._stamps):
@@ -50,12 +51,12 @@ class ImuHistory:
         count = len(stamps)
         if 2 * count > len(self._stamps):
             size = 2 * len(self._stamps)
-            self._stamps, self._samples = np.zeros(size, np.int64), np.zeros((size, 6))
+            self._stamps, self._samples = np.zeros(size, np.int64), np.zeros((size, self._width))
         self._stamps[:count], self._samples[:count] = stamps, samples
         self._begin, self._end = 0, count
 
     def snapshot(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Copies of stamps (N,) and samples (N, 6), for another thread."""
+        """Copies of stamps (N,) and samples (N, width), for another thread."""
         return self._stamps[self._begin:self._end].copy(), self._samples[self._begin:self._end].copy()
 
 
