@@ -15,6 +15,7 @@ from pypose_core.lie import se3, so3
 from pypose_core.lie.groups import SE3
 from pypose_core.online.back_end.odometry import compose, interpolate
 from pypose_core.online.correction import inverse
+from pypose_core.online.edge_models import LoopModel, loop_features
 from pypose_core.optim.kernel import Huber
 
 RINGS, SECTORS = 12, 60
@@ -48,6 +49,8 @@ class LoopDetectorConfig:
     max_rmse: float = 0.12
     sigma: tuple[float, float] = (0.03, 0.01)
     """m and rad that are added to what ICP says of itself, which is too good."""
+    min_weight: float = 0.1
+    """that a verifier must give a candidate."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,8 @@ class Candidate:
     information: NDArray[np.float64]
     """(6, 6) of [translation, rotation] in the axes of the later one."""
     reason: str = ''
+    features: NDArray[np.float64] | None = None
+    """(6,) as in `loop_features`."""
 
     @property
     def accepted(self) -> bool:
@@ -89,10 +94,11 @@ class LoopDetector:
 
     Args:
         config: sizes and limits.
+        verifier: weighs what the limits let through: it multiplies the information.
     """
 
-    def __init__(self, config: LoopDetectorConfig | None = None):
-        self.config = config or LoopDetectorConfig()
+    def __init__(self, config: LoopDetectorConfig | None = None, verifier: LoopModel | None = None):
+        self.config, self.verifier = config or LoopDetectorConfig(), verifier
         self.scans: list[Scan] = []
         self._estimates: dict[int, NDArray] = {}
         self._way = 0.0
@@ -209,23 +215,29 @@ class LoopDetector:
                                   max_distance=reach, iterations=20, tolerance=1e-4)
                 T = result.T_target_source
             results.append(result)
-        best = max(results, key=lambda result: result.matched / (1e-3 + result.rmse))
+        best, other = sorted(results, key=lambda result: -result.matched / (1e-3 + result.rmse))
         T = best.T_target_source.tensor().numpy()
         overlap = best.matched / len(later.points)
         allowed = 1 if planar else 0
         moved = float(np.linalg.norm(T[:3] - guess[:3]))
-        reason = ''
+        radius = config.search_radius + config.drift * (later.way - earlier.way)
+        apart = float(np.linalg.norm(other.T_target_source.tensor().numpy()[:3] - T[:3]))
+        features = loop_features(overlap, float(best.rmse), other.matched / len(later.points), moved / radius, apart,
+                                 max(0, len(best.degenerate) - allowed))
+        reason, weight = '', 1.0
         if overlap < config.min_overlap:
             reason = f'only {100 * overlap:.0f} % of the points overlap'
         elif best.rmse > config.max_rmse:
             reason = f'the scans differ by {best.rmse:.2f} m'
         elif len(best.degenerate) > allowed:
             reason = f'the scans leave {len(best.degenerate)} directions free'
-        elif moved > config.search_radius + config.drift * (later.way - earlier.way):
+        elif moved > radius:
             reason = f'it would move the robot by {moved:.1f} m, more than its uncertainty'
+        elif self.verifier is not None and (weight := self.verifier(features)) < config.min_weight:
+            reason = f'the verifier gives it the weight {weight:.2f}'
         if reason:
-            return Candidate(earlier, later, T, np.zeros((6, 6)), reason)
-        return Candidate(earlier, later, T, self._information(T, best))
+            return Candidate(earlier, later, T, np.zeros((6, 6)), reason, features)
+        return Candidate(earlier, later, T, weight * self._information(T, best), '', features)
 
     def _information(self, T: NDArray, result) -> NDArray:
         """ICP's covariance, of Exp(d) T, as information of T Exp(d'), which perturbs in the later scan's axes."""

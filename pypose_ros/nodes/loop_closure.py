@@ -16,6 +16,7 @@ from std_srvs.srv import Trigger
 
 from pypose_core.online.back_end.odometry import OdometryBuffer
 from pypose_core.online.correction import check_pose, rotation_matrix
+from pypose_core.online.edge_models import load_loop_model
 from pypose_core.online.loop_detector import Candidate, LoopDetector
 from pypose_ros import cdr, convert, diagnostics, qos, scans, tf
 from pypose_ros.frames import Frames
@@ -60,7 +61,8 @@ class LoopClosureNode(LifecycleNode):
 
     def configure(self) -> None:
         ends, params = self.endpoints, self.params
-        self.detector = LoopDetector(detector_config(params))
+        verifier = load_loop_model(params.verifier) if params.verifier else None
+        self.detector = LoopDetector(detector_config(params), verifier)
         self._worker = Worker(self.get_logger(), name='matcher')
         self._transforms = tf.TransformListener(
             ends.subscription, warn=lambda sentence: self.diagnostics.warn('tf', sentence)).buffer

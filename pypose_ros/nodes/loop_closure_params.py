@@ -31,10 +31,13 @@ class LoopClosureParams(CommonParams):
     sigma: tuple[float, ...] = parameter(
         (0.03, 0.01), 'm and rad added to the uncertainty that ICP computes, which is too good.', minimum=1e-6,
         maximum=10.0, lengths=(2,))
+    verifier: str = parameter(
+        '', 'Weights of a LoopVerifier: it weighs the loops that the limits let through; empty = all count fully.')
+    min_weight: float = parameter(0.1, 'Of the verifier, below which a loop is refused.', minimum=0.0, maximum=1.0)
     queue: int = parameter(10, 'Scans that may wait; more are skipped and counted.', minimum=1, maximum=1000)
 
 
 def detector_config(params: LoopClosureParams) -> LoopDetectorConfig:
     names = ('distance', 'angle', 'search_radius', 'drift', 'min_way', 'max_candidates', 'max_range', 'voxel',
-             'max_points', 'descriptor_limit', 'max_distance', 'min_overlap', 'max_rmse', 'sigma')
+             'max_points', 'descriptor_limit', 'max_distance', 'min_overlap', 'max_rmse', 'sigma', 'min_weight')
     return LoopDetectorConfig(**{name: getattr(params, name) for name in names})

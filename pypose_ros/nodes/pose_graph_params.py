@@ -3,6 +3,7 @@ from dataclasses import dataclass, field
 
 from pypose_core.online.back_end import BackEndConfig
 from pypose_core.online.back_end.config import ROBUST
+from pypose_core.online.edge_models import load_odometry_model
 from pypose_ros.common_params import CommonParams
 from pypose_ros.params import Change, parameter
 
@@ -54,6 +55,9 @@ class PoseGraphParams(CommonParams):
     use_imu_factors: bool = parameter(
         False, 'Link keyframes by the samples of imu_preintegration too, where that runs in the same process. The '
         'odometry should then not contain that IMU, or have wide sigmas: it would count twice.')
+    odometry_model: str = parameter(
+        '', 'Weights of an OdometryUncertainty, which then says how far each odometry link is trusted, whatever its '
+        'source states; empty = none.')
     loop_sigma: tuple[float, ...] = parameter(
         (0.1, 0.05), 'm and rad of a loop closure whose information is all zeros (unknown).', **SIGMA)
     pose_sigma: tuple[float, ...] = parameter(
@@ -97,7 +101,9 @@ def back_end_config(params: PoseGraphParams) -> BackEndConfig:
         keyframe_distance=params.keyframe.distance, keyframe_angle=params.keyframe.angle,
         keyframe_time=params.keyframe.time, max_iterations=params.optimizer.max_iterations,
         time_budget=params.optimizer.time_budget, robust=params.robust.method, gate=params.robust.gate,
-        huber_width=params.robust.huber_width, **{name: getattr(params, name) for name in names})
+        huber_width=params.robust.huber_width,
+        odometry_model=load_odometry_model(params.odometry_model) if params.odometry_model else None,
+        **{name: getattr(params, name) for name in names})
 
 
 def check(params: PoseGraphParams) -> None:

@@ -171,7 +171,8 @@ class PoseGraphBackEnd:
             known = np.isfinite(before[0, 0]) and np.isfinite(covariance[0, 0])
             measured, information = link(
                 self.keyframes['odom'][-1], pose, before if known else None, covariance if known else None,
-                self.config.odometry_sigma, self.config.odometry_drift)
+                self.config.odometry_sigma, self.config.odometry_drift, model=self.config.odometry_model,
+                seconds=1e-9 * (stamp_ns - int(self.keyframes['stamp_ns'][-1])))
             estimate = compose(self.keyframes['pose'][-1], measured)
         else:
             estimate = compose(self.T_map_odom, pose)

@@ -1,6 +1,8 @@
 """What the back-end can be told."""
 from dataclasses import dataclass
 
+from pypose_core.online.edge_models import OdometryModel
+
 ROBUST = ('none', 'huber', 'gnc', 'pcm')
 
 
@@ -24,6 +26,8 @@ class BackEndConfig:
     """of a link between keyframes whatever the way between them."""
     odometry_drift: tuple[float, float] = (0.02, 0.02)
     """added in proportion to the way: m per m, rad per rad and, a tenth of it, per m."""
+    odometry_model: OdometryModel | None = None
+    """learned; it overrules the sigmas and what the source states."""
     loop_sigma: tuple[float, float] = (0.1, 0.05)
     pose_sigma: tuple[float, float] = (0.05, 0.02)
     gnss_sigma: tuple[float, float] = (2.0, 4.0)

@@ -13,6 +13,7 @@ from pypose_core.online.correction import (
     quaternion_product,
     rotation_matrix,
 )
+from pypose_core.online.edge_models import OdometryModel
 from pypose_core.online.initialization import hat
 from pypose_core.online.verdict import Verdict
 
@@ -122,26 +123,35 @@ def interpolate(a: NDArray, b: NDArray, share: float) -> NDArray:
 
 
 def link(T_odom_a: NDArray, T_odom_b: NDArray, covariance_a: NDArray | None, covariance_b: NDArray | None,
-         sigma: tuple[float, float], drift: tuple[float, float]) -> tuple[NDArray, NDArray]:
+         sigma: tuple[float, float], drift: tuple[float, float], *, seconds: float = 0.0,
+         model: OdometryModel | None = None) -> tuple[NDArray, NDArray]:
     """What odometry says about the way from keyframe a to b.
 
     Where the source lets its covariance grow, the growth is the increment's. Sources that repeat one matrix for all
-    time, or none, say nothing about an increment: then the sigmas and the way decide.
+    time, or none, say nothing about an increment: then the sigmas and the way decide. A learned model overrules both.
 
     Args:
         covariance_a, covariance_b: (6, 6) in ROS order, about odom's fixed axes, or None.
+        seconds: from a to b.
     Returns:
         T_a_b (7,) and the information (6, 6) of Log(T_a_b^-1 X_a^-1 X_b), in b's axes.
     """
     T_a_b = compose(inverse(T_odom_a), T_odom_b)
+    information = _stated(T_odom_b, T_a_b, covariance_a, covariance_b, sigma, drift)
+    return T_a_b, information if model is None else model(T_a_b, seconds, information)
+
+
+def _stated(T_odom_b: NDArray, T_a_b: NDArray, covariance_a: NDArray | None, covariance_b: NDArray | None,
+            sigma: tuple[float, float], drift: tuple[float, float]) -> NDArray:
+    """(6, 6) information by the covariances where they tell, else by the sigmas."""
     grown = None if covariance_a is None or covariance_b is None else covariance_b - covariance_a
     if grown is not None and np.linalg.eigvalsh(grown)[0] > 0:
         axes = np.kron(np.eye(2), rotation_matrix(T_odom_b[3:]).T)
-        return T_a_b, np.linalg.inv(axes @ grown @ axes.T)
+        return np.linalg.inv(axes @ grown @ axes.T)
     way, turn = float(np.linalg.norm(T_a_b[:3])), angle_of(T_a_b[3:])
     translation = sigma[0] + drift[0] * way
     rotation = sigma[1] + drift[1] * (turn + 0.1 * way)
-    return T_a_b, np.diag([translation ** -2] * 3 + [rotation ** -2] * 3)
+    return np.diag([translation ** -2] * 3 + [rotation ** -2] * 3)
 
 
 def carried(covariance: NDArray, T_map_a: NDArray, T_map_b: NDArray, information: NDArray) -> NDArray:
