@@ -11,6 +11,7 @@ learner trains, and again while it is told not to.
 
     .venv/bin/python benchmarks/learning_live.py [--quick] [--json FILE]
 """
+import os
 import re
 import subprocess
 import sys
@@ -22,12 +23,13 @@ from pathlib import Path
 
 import numpy as np
 from harness import Record, main
-from imu_latency import environment
+
+from pypose_ros.children import private_environment
 
 DRIVE = 360.0           # s that the robot learns from
 UNSEEN = 120.0          # s after it
 LISTEN = 20.0           # s of the robot's and of everybody's time in which latency is measured, twice
-RATE = 3.0              # times real time; where the machine cannot keep up, simulated time passes slower
+RATE = 2.5              # times real time; where the machine cannot keep up, simulated time passes slower
 SEED = 2
 ERROR, SLIP = 0.03, 0.02        # scale factors and rad of misalignment; share by which the wheels slip
 SCRIPTS = Path(__file__).parents[1] / 'scripts'
@@ -145,9 +147,9 @@ def judged(folder: Path, recorded) -> list[tuple[float, float]]:
 
 def records(quick: bool) -> Iterator[Record]:
     """Errors before and after, and the latency while the learner trains."""
-    environment()
     seconds, listen = (200.0, 5.0) if quick else (DRIVE, LISTEN)
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, private_environment(Path(name)) as environment:
+        os.environ |= environment
         folder = Path(name)
         processes = start(folder)
         try:

@@ -201,6 +201,8 @@ class LearnerNode(LifecycleNode):
         message = LearningStatus(
             header=convert.header(self.get_clock().now().nanoseconds, ''), mode=self.params.mode,
             target=self.params.target, weights_hash=hash_in_use, status=self._waiting or self._sentence)
+        if report is not None and report.truth:
+            message.status += f'; {report.truth}'
         if report is not None:
             message.step, message.windows = report.step, report.windows
             message.loss_train, message.loss_validation = report.loss_train, report.loss_validation
