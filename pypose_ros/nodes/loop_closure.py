@@ -182,7 +182,7 @@ class LoopClosureNode(LifecycleNode):
 
     def _begin_anew(self) -> None:
         self.get_logger().warning('the clock jumped backwards: all scans are forgotten')
-        self._buffer.clear()
+        self._buffer = OdometryBuffer()
         self._waiting.clear()
         self._worker.submit(Job(self.detector.reset, deque()))
 
