@@ -105,12 +105,13 @@ def loop_candidates(seed: int, laps: float = 1.15) -> Edges:
         for found in detector.add(measured.stamp_ns, odometry, np.c_[points, np.zeros(len(points))], planar=True):
             true = compose(inverse(truth[found.earlier.stamp_ns]), truth[found.later.stamp_ns])
             off = compose(inverse(true), found.T_earlier_later)
-            features.append(found.features)
+            told = np.asarray(found.features)
+            features.append(told)
             right.append(np.linalg.norm(off[:3]) < RIGHT[0] and 2 * np.linalg.norm(off[3:6]) < RIGHT[1])
-            accepted.append(found.features[0] >= usual.min_overlap and found.features[5] == 0
-                            and np.exp(found.features[1]) - 1e-3 <= usual.max_rmse and not found.reason)
-    told = (torch.tensor(x, dtype=torch.float64) for x in (right, accepted))
-    return Edges(torch.from_numpy(np.array(features)), *told)
+            accepted.append(told[0] >= usual.min_overlap and told[5] == 0
+                            and np.exp(told[1]) - 1e-3 <= usual.max_rmse and not found.reason)
+    labels = (torch.tensor(x, dtype=torch.float64) for x in (right, accepted))
+    return Edges(torch.from_numpy(np.array(features)), *labels)
 
 
 def _rotation(angle: float) -> np.ndarray:
