@@ -10,7 +10,9 @@ import torch
 from pypose_core.graph import SE2, SE3, Euclidean, reference
 from pypose_core.graph.incremental_reference import ReferenceGraph
 from pypose_core.linalg import reference as blocks
+from pypose_core.native import available, status
 
+pytestmark = pytest.mark.skipif(not available, reason=status)
 native = torch.ops.pypose
 G2O = """# a comment
 VERTEX_SE3:QUAT 7 1 2 3 0 0 0 1\r

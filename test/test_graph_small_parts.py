@@ -14,6 +14,9 @@ from pypose_core.graph import (
     RobustKernel,
 )
 from pypose_core.graph.small_graphs import LARGEST_PART
+from pypose_core.native import available, status
+
+needs_native = pytest.mark.skipif(not available, reason=status)   # the reference solves all parts as one problem
 
 
 def parts_of(group, sizes, *, seed=0, noise=0.05, start=0.2, **kernel):
@@ -59,6 +62,7 @@ def alone(graph, rows):
     return LevenbergMarquardt().run(one.problem(), one.values)
 
 
+@needs_native
 @pytest.mark.parametrize('kernel', [{}, {'kernel': RobustKernel.HUBER, 'width': 3.0}], ids=['squares', 'huber'])
 @pytest.mark.parametrize('group', [SE2, SE3], ids=str)
 def test_each_part_is_solved_as_if_alone(group, kernel):
@@ -75,6 +79,7 @@ def test_each_part_is_solved_as_if_alone(group, kernel):
     assert result.stats.chi2 == pytest.approx(graph.chi2()) and result.stats.cost[-1] == pytest.approx(graph.cost())
 
 
+@needs_native
 def test_a_hard_part_has_its_own_damping():
     graph, parts = parts_of(SE3, [9] * 16, start=0.05)
     hard, _ = parts_of(SE3, [9] * 16, start=2.0, seed=3)
@@ -92,6 +97,7 @@ def test_a_hard_part_has_its_own_damping():
         assert float(result.stats.parts.cost[k]) == pytest.approx(one.stats.cost[-1], rel=1e-4)
 
 
+@needs_native
 def test_a_part_that_is_not_determined_is_named_and_the_others_solved():
     graph, parts = parts_of(SE2, [5] * 12)
     graph.add_variables('x', SE2, torch.tensor([SE2.identity] * 2))
@@ -106,6 +112,7 @@ def test_a_part_that_is_not_determined_is_named_and_the_others_solved():
     assert result.stats.parts.status[1] is GraphStatus.NOT_FINITE and result.detail == 'x[5]'
 
 
+@needs_native
 def test_the_iteration_limit_is_of_each_part():
     graph, _ = parts_of(SE3, [9] * 10)
     result = graph.optimize(LevenbergMarquardt(max_iterations=1))
