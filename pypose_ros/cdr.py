@@ -19,6 +19,7 @@ from geometry_msgs.msg import PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import Imu
+from tf2_msgs.msg import TFMessage
 
 LITTLE_ENDIAN = b'\x00\x01'
 NANO = 1_000_000_000
@@ -187,6 +188,26 @@ class TransformWriter(_Writer):
         """Transform (7,) T_frame_child = [t, q]."""
         self._values[:] = transform
         return self._stamped(stamp_ns)
+
+
+def read_transforms(data: bytes) -> list[tuple[str, str, np.ndarray]]:
+    """(frame_id, child_frame_id, T_frame_child (7,) [t, q]) of each transform of a serialized tf2_msgs/TFMessage."""
+    if data[:2] != LITTLE_ENDIAN:
+        return read_transforms(serialize_message(deserialize_message(data, TFMessage)))
+    try:
+        (count,), at, found = _LENGTH.unpack_from(data, 4), 8, []
+        for _ in range(count):
+            at += -at % 4
+            end = at + 12 + _HEADER.unpack_from(data, at)[2]
+            start = end + -end % 4
+            stop = start + 4 + _LENGTH.unpack_from(data, start)[0]
+            names = (data[a:b].rstrip(b'\x00').decode() for a, b in ((at + 12, end), (start + 4, stop)))
+            at = stop + (4 - stop) % 8
+            found.append((*names, np.frombuffer(data, _DOUBLE, 7, at)))
+            at += 56
+    except (struct.error, ValueError) as error:
+        raise CdrError(f'{len(data)} bytes are no TFMessage ({error})') from None
+    return found
 
 
 class PathWriter:

@@ -3,16 +3,10 @@
 Covariances are ROS's 6x6: position, then rotation about the fixed axes of the header's frame.
 """
 import numpy as np
-import torch
 
-from pypose_core.lie import so3
+from pypose_core.online.correction import compose, rotation_matrix
 from pypose_ros.cdr import Received
-from pypose_ros.tf import TransformBuffer, compose
-
-
-def rotation(pose: np.ndarray) -> np.ndarray:
-    """(3, 3) of a pose (7,)."""
-    return so3.matrix(torch.from_numpy(np.array(pose[3:]))).numpy()
+from pypose_ros.tf import TransformBuffer
 
 
 def planar(pose: np.ndarray) -> np.ndarray:
@@ -64,7 +58,7 @@ class Frames:
         except LookupError as error:
             raise LookupError(f'it is in frame {message.frame_id!r}, odom_frame is {self.odom!r}, and no static '
                               f'transform connects them ({error})') from None
-        return compose(T_odom_frame, pose), turned(covariance, rotation(T_odom_frame))
+        return compose(T_odom_frame, pose), turned(covariance, rotation_matrix(T_odom_frame[3:]))
 
     def relative(self, message: Received) -> tuple[np.ndarray, np.ndarray]:
         """(T_ref_base (7,), covariance (6, 6)) of an Odometry; its header's frame is the reference.
@@ -80,4 +74,4 @@ class Frames:
         except LookupError as error:
             raise LookupError(f'child_frame_id is {message.child_frame_id!r}, base_frame is {self.base!r}, and no '
                               f'static transform connects them ({error})') from None
-        return compose(pose, T_child_base), moved(covariance, rotation(pose) @ T_child_base[:3])
+        return compose(pose, T_child_base), moved(covariance, rotation_matrix(pose[3:]) @ T_child_base[:3])

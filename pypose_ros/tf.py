@@ -3,30 +3,15 @@
 tf2_ros is not on PyPI, and at IMU rate its Python broadcaster would cost more than the estimator. Topics
 are `/tf` and `/tf_static` as in tf2_ros; a launch file remaps them where the robot is namespaced.
 """
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
-import torch
 from tf2_msgs.msg import TFMessage
 
-from pypose_core.lie import so3
+from pypose_core.online.correction import compose, inverse
 from pypose_ros import cdr, convert, qos
 
 REMEMBERED = 400        # stamps of a broadcaster; more than are on their way at once
-
-
-def compose(T_a_b: np.ndarray, T_b_c: np.ndarray) -> np.ndarray:
-    """T_a_c of poses (7,) [t, q]."""
-    # Copies: arrays of messages are read-only, of which torch warns.
-    a, b = torch.from_numpy(np.array(T_a_b)), torch.from_numpy(np.array(T_b_c))
-    return torch.cat((a[:3] + so3.act(a[3:], b[:3]), so3.mul(a[3:], b[3:]))).numpy()
-
-
-def inverse(T_a_b: np.ndarray) -> np.ndarray:
-    """T_b_a of a pose (7,) [t, q]."""
-    a = torch.from_numpy(np.array(T_a_b))
-    q = so3.inv(a[3:])
-    return torch.cat((-so3.act(q, a[:3]), q)).numpy()
 
 
 class TransformBroadcaster:
@@ -88,13 +73,13 @@ class TransformBuffer:
     def __init__(self):
         self._parents: dict[str, tuple[str, np.ndarray]] = {}
 
-    def insert(self, message: TFMessage) -> list[str]:
-        """Take in a message; returns a sentence for each transform that was refused."""
+    def insert(self, transforms: Iterable[tuple[str, str, np.ndarray]]) -> list[str]:
+        """Take in (frame_id, child_frame_id, T_frame_child (7,)); a sentence for each that was refused."""
         refused = []
-        for transform in message.transforms:
-            parent, child = transform.header.frame_id.lstrip('/'), transform.child_frame_id.lstrip('/')
-            T_parent_child = convert.transform_from_msg(transform.transform)
-            if not np.isfinite(T_parent_child).all() or abs(np.linalg.norm(T_parent_child[3:]) - 1) > 1e-4:
+        for parent, child, T_parent_child in transforms:
+            parent, child = parent.lstrip('/'), child.lstrip('/')
+            # A comparison with NaN is false.
+            if not (np.isfinite(T_parent_child).all() and abs(T_parent_child[3:].dot(T_parent_child[3:]) - 1) < 2e-4):
                 refused.append(f'transform {parent} -> {child} is not finite with a unit quaternion')
             elif not parent or not child or parent == child:
                 refused.append(f'transform {parent!r} -> {child!r} lacks two different frames')
@@ -137,17 +122,21 @@ class TransformListener:
     """Fills a TransformBuffer from /tf_static, and from /tf where `dynamic`.
 
     Args:
-        subscribe: makes a subscription from (type, topic, callback, profile).
+        subscribe: makes a subscription from (type, topic, callback, profile, raw).
         warn: called with a sentence for each refused transform.
     """
 
     def __init__(self, subscribe: Callable, *, warn: Callable[[str], None], dynamic: bool = False):
         self.buffer = TransformBuffer()
         self._warn = warn
-        subscribe(TFMessage, '/tf_static', self._receive, qos.TF_STATIC)
+        subscribe(TFMessage, '/tf_static', self._receive, qos.TF_STATIC, raw=True)
         if dynamic:
-            subscribe(TFMessage, '/tf', self._receive, qos.SENSOR(100))
+            subscribe(TFMessage, '/tf', self._receive, qos.SENSOR(100), raw=True)
 
-    def _receive(self, message: TFMessage) -> None:
-        for sentence in self.buffer.insert(message):
+    def _receive(self, data: bytes) -> None:
+        try:
+            refused = self.buffer.insert(cdr.read_transforms(data))
+        except cdr.CdrError as error:
+            refused = [str(error)]
+        for sentence in refused:
             self._warn(sentence)

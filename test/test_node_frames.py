@@ -2,9 +2,7 @@
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
-from tf2_msgs.msg import TFMessage
 
-from pypose_ros import convert
 from pypose_ros.cdr import Received
 from pypose_ros.frames import Frames
 from pypose_ros.tf import TransformBuffer, compose, inverse
@@ -30,7 +28,7 @@ def difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def frames(parent: str, child: str, T: np.ndarray) -> Frames:
     buffer = TransformBuffer()
-    assert buffer.insert(TFMessage(transforms=[convert.transform_to_msg(0, parent, child, T)])) == []
+    assert buffer.insert([(parent, child, T)]) == []
     return Frames(buffer, 'odom', 'base_link')
 
 

@@ -5,8 +5,9 @@ import time
 import numpy as np
 from nav_msgs.msg import OccupancyGrid
 
+from pypose_core.online.correction import compose
 from pypose_core.online.path_tracking import PathTracker
-from pypose_ros import convert, qos, tf
+from pypose_ros import convert, qos
 from pypose_ros.frames import planar
 from pypose_ros.tf import TransformBuffer
 
@@ -42,7 +43,7 @@ class Surroundings:
         info, frame = message.info, message.header.frame_id.lstrip('/')
         try:
             T_odom_frame = IDENTITY if frame == odom else self._transforms.lookup(odom, frame)
-            origin = planar(tf.compose(T_odom_frame, convert.pose_from_msg(info.origin)))
+            origin = planar(compose(T_odom_frame, convert.pose_from_msg(info.origin)))
             cells = np.frombuffer(message.data, np.int8).reshape(info.height, info.width)
         except (LookupError, ValueError) as error:
             diagnostics.drop('costmap: unusable', f'costmap dropped: {error}')
