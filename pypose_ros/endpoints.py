@@ -5,6 +5,7 @@ All but those with absolute names (/tf, /diagnostics) can be given another QoS b
 what to do about it.
 """
 import copy
+from collections import deque
 from collections.abc import Callable
 
 from rclpy.clock import Clock, ClockType
@@ -111,6 +112,12 @@ class Endpoints:
     def listen(self, channel, callback: Callable) -> None:
         """Hear a Channel in the thread of the node's callbacks."""
         self._undo.append(channel.subscribe(lambda call: self._node.executor.create_task(call), callback))
+
+    def collect(self, channel, capacity: int) -> deque:
+        """A box that fills with a Channel's newest items."""
+        box: deque = deque(maxlen=capacity)
+        self._undo.append(channel.collect(box))
+        return box
 
     def destroy(self) -> None:
         while self._undo:

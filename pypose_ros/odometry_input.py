@@ -1,4 +1,5 @@
 """Odometry on its way into a node: from a neighbour in the process or through the middleware, checked and placed."""
+from collections import deque
 from collections.abc import Callable
 
 import numpy as np
@@ -21,25 +22,33 @@ class OdometryInput:
         use: called with (message, T_odom_base (7,), covariance (6, 6)).
         topic: its name; also in diagnostics.
         depth: messages that survive a pause of the process.
+        polled: what a neighbour in the process sends waits until `poll`; for nodes that need it less often than it
+            comes.
     """
 
     def __init__(self, node, frames: Frames, patience: Patience,
                  use: Callable[[cdr.Received, np.ndarray, np.ndarray], None], *, topic: str = 'odometry',
-                 depth: int = 100):
+                 depth: int = 100, polled: bool = False):
         self._node, self._frames, self._patience, self._use, self._topic = node, frames, patience, use, topic
         self._read = Intake(topic, Odometry, correction_fault, node.diagnostics)
         self._missing = Missing()
+        self._rate, self._box = node.diagnostics.rate(topic), deque()
         channel = node.channel(topic)
-        if channel is not None and channel.offered:
-            rate = node.diagnostics.rate(topic)
-
-            def hear(message: cdr.Received) -> None:
-                rate.tick()
-                self._take(message)
-
-            node.endpoints.listen(channel, hear)
+        if channel is not None and channel.offered and polled:
+            self._box = node.endpoints.collect(channel, 10 * depth)
+        elif channel is not None and channel.offered:
+            node.endpoints.listen(channel, self._hear)
         else:
             node.endpoints.subscription(Odometry, topic, self._receive, qos.SENSOR(depth), raw=True)
+
+    def poll(self) -> None:
+        """Take up what has been laid down since."""
+        while self._box:
+            self._hear(self._box.popleft())
+
+    def _hear(self, message: cdr.Received) -> None:
+        self._rate.tick()
+        self._take(message)
 
     def _receive(self, data: bytes) -> None:
         message = self._read(data)

@@ -3,6 +3,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+PATIENCE_PERIOD = 0.05  # s between looks for the transforms that messages wait for
 CAPACITY = 200      # messages that wait at once; a robot whose transform never comes must not fill the memory
 
 

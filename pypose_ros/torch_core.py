@@ -1,4 +1,5 @@
 """What the nodes of one process share: the device, torch's threads, and channels that need no serialization."""
+from collections import deque
 from collections.abc import Callable
 
 import torch
@@ -13,7 +14,7 @@ class Channel:
     """
 
     def __init__(self):
-        self._listeners: list[tuple[Callable, Callable]] = []
+        self._listeners: list[Callable] = []
         self.offered = False
         """Whether a node of this process publishes here."""
 
@@ -23,7 +24,16 @@ class Channel:
         Args:
             post: runs a function in the listener's own thread.
         """
-        listener = post, callback
+        return self._add(lambda item: post(lambda: callback(item)))
+
+    def collect(self, box: deque) -> Callable[[], None]:
+        """Lay each item into a box, which the listener looks into when it likes; returns what undoes it.
+
+        Wakes nobody: where items are wanted less often than they come, that is most of what hand-over costs.
+        """
+        return self._add(box.append)
+
+    def _add(self, listener: Callable) -> Callable[[], None]:
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
@@ -32,8 +42,8 @@ class Channel:
         return bool(self._listeners)
 
     def publish(self, item) -> None:
-        for post, callback in self._listeners:
-            post(lambda callback=callback: callback(item))
+        for listener in self._listeners:
+            listener(item)
 
 
 class TorchCore:

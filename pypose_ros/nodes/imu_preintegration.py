@@ -21,14 +21,13 @@ from pypose_ros.msg import Weights
 from pypose_ros.nodes.imu_preintegration_model import ModelSlot
 from pypose_ros.nodes.imu_preintegration_outputs import Outputs
 from pypose_ros.nodes.imu_preintegration_params import NODE_NAME, ImuPreintegrationParams, check, smoother_config
-from pypose_ros.patience import Patience
+from pypose_ros.patience import PATIENCE_PERIOD, Patience
 from pypose_ros.run import run
 from pypose_ros.srv import Calibrate, SetPose
 from pypose_ros.tf_guard import TransformGuard
 from pypose_ros.worker import Worker
 
 SILENCE = 1.0           # s of the steady clock without an IMU sample until it is said
-PATIENCE_PERIOD = 0.02  # s between looks for a transform that a correction waits for
 
 
 class ImuPreintegration(LifecycleNode):

@@ -24,11 +24,10 @@ from pypose_ros.lifecycle import LifecycleNode
 from pypose_ros.msg import LoopClosureEvent, PoseGraphEdge
 from pypose_ros.nodes.loop_closure_params import NODE_NAME, LoopClosureParams, detector_config
 from pypose_ros.odometry_input import OdometryInput
-from pypose_ros.patience import Patience
+from pypose_ros.patience import PATIENCE_PERIOD, Patience
 from pypose_ros.run import run
 from pypose_ros.worker import Worker
 
-PATIENCE_PERIOD = 0.02          # s between looks for a transform that odometry waits for
 TOLERANCE_NS = 100_000_000      # between a scan and the odometry nearest to it
 BACKWARD_JUMP_NS = 10 ** 9      # of odometry's clock, beyond which everything begins anew
 
@@ -78,7 +77,7 @@ class LoopClosureNode(LifecycleNode):
         ends.timer(0.05, self._publish)
         ends.service(Trigger, '~/reset', self._reset)
         ends.subscription(Path, 'path', self._on_path, qos.LATCHED)
-        self._odometry = OdometryInput(self, self._frames, self._patience, self._use_odometry)
+        self._odometry = OdometryInput(self, self._frames, self._patience, self._use_odometry, polled=True)
         ends.subscription(LaserScan, 'scan', lambda message: self._on_cloud(
             'scan', message, lambda: scans.points_of_scan(message), planar=True), qos.SENSOR(10))
         ends.subscription(PointCloud2, 'points', self._on_points, qos.SENSOR(5), raw=True)
@@ -158,7 +157,8 @@ class LoopClosureNode(LifecycleNode):
     # --- outputs ---------------------------------------------------------------------------------
 
     def _publish(self) -> None:
-        """What the worker has found since."""
+        """What the worker has found since; and odometry, of which scans wait for the one after them."""
+        self._odometry.poll()
         while self._results:
             found = self._results.popleft()
             self._queued -= 1

@@ -20,13 +20,12 @@ from pypose_ros.nodes.mpc_controller_params import NODE_NAME, MpcControllerParam
 from pypose_ros.nodes.mpc_controller_surroundings import Surroundings
 from pypose_ros.odometry_input import OdometryInput
 from pypose_ros.pace import Pace
-from pypose_ros.patience import Patience
+from pypose_ros.patience import PATIENCE_PERIOD, Patience
 from pypose_ros.run import run
 
 UNKNOWN, TF_ERROR, INVALID_PATH, PATIENCE_EXCEEDED, NO_PROGRESS, NO_VALID_CONTROL, TIMED_OUT = (
     100, 102, 103, 104, 105, 106, 107)      # of nav2_msgs/FollowPath
 QUATERNION_TOLERANCE = 1e-4
-PATIENCE_PERIOD = 0.02      # s between looks for a transform that a path waits for
 
 
 class MpcController(LifecycleNode):
@@ -60,7 +59,8 @@ class MpcController(LifecycleNode):
         ends.service(SetBool, '~/enable', self._enable)
         ends.service(Trigger, '~/reset', self._reset)
         frames = Frames(self._transforms, params.odom_frame, params.base_frame)
-        OdometryInput(self, frames, self._patience, self._use_odometry, topic='odom', depth=10)
+        self._odometry = OdometryInput(
+            self, frames, self._patience, self._use_odometry, topic='odom', depth=10, polled=True)
         self._surroundings = Surroundings(self, self.tracker, self._transforms)
         ends.subscription(Path, 'path', self._on_path, qos.SENSOR(1))
         if importlib.util.find_spec('nav2_msgs') is not None:
@@ -134,6 +134,7 @@ class MpcController(LifecycleNode):
 
     def _cycle(self) -> None:
         self._pace.tick()
+        self._odometry.poll()
         if not self.active:
             return
         begin, now_ns = time.perf_counter(), self.get_clock().now().nanoseconds

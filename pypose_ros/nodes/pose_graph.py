@@ -25,12 +25,10 @@ from pypose_ros.nodes.pose_graph_params import NODE_NAME, PoseGraphParams, back_
 from pypose_ros.nodes.pose_graph_services import PoseGraphServices
 from pypose_ros.odometry_input import OdometryInput
 from pypose_ros.pace import Pace
-from pypose_ros.patience import Patience
+from pypose_ros.patience import PATIENCE_PERIOD, Patience
 from pypose_ros.run import run
 from pypose_ros.tf_guard import TransformGuard
 from pypose_ros.worker import Worker
-
-PATIENCE_PERIOD = 0.02      # s between looks for a transform that a pose waits for
 
 
 class PoseGraphNode(LifecycleNode):
