@@ -17,6 +17,8 @@ from pypose_ros.bag.errors import RunError
 START_TIMEOUT = 60.0    # s; a loaded machine imports torch in ten
 STOP_TIMEOUT = 30.0
 DOMAIN_PORT = 32768
+PARENT = 'PYPOSE_ROS_PARENT'
+"""Environment variable of children: the process that they live for. Where it dies without a word, they end."""
 _PROFILE = Path(__file__).parent / 'bag' / 'templates' / 'fastdds_loopback.xml'
 
 
@@ -68,7 +70,7 @@ class Child:
         self._errors = work / f'{name}.log'
         with self._errors.open('wb') as errors:
             self._child = subprocess.Popen(
-                [str(part) for part in command], env=environment, stdin=subprocess.PIPE,
+                [str(part) for part in command], env=environment | {PARENT: str(os.getpid())}, stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True)
         assert self._child.stdin is not None and self._child.stdout is not None     # pipes, both
         self._stdin, self._stdout = self._child.stdin, self._child.stdout

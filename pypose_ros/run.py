@@ -1,5 +1,6 @@
 """The main program of a node: executor, signals, orderly end."""
 import gc
+import os
 import signal
 import sys
 import threading
@@ -14,6 +15,9 @@ from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
+
+from pypose_ros.children import PARENT
+from pypose_ros.threads import name_thread
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 FOREVER = 1e8           # s; without a timeout the EventsExecutor of Jazzy and Kilted spins idly
@@ -34,7 +38,7 @@ class Spinner:
         self._executor = executor(context=node.context)
         self._executor.add_node(node)
         self._done = Future()
-        self._thread = threading.Thread(target=self._run, name='callbacks')
+        self._thread = threading.Thread(target=self._run, name=node.get_name())
         self.failed = threading.Event()
 
     def start(self) -> None:
@@ -48,6 +52,7 @@ class Spinner:
         self._executor.shutdown()
 
     def _run(self) -> None:
+        name_thread(self._thread.name)
         crashes: list[float] = []
         while not self._done.done():
             try:
@@ -78,8 +83,22 @@ def shut_down(node) -> None:
         node.trigger_shutdown()
 
 
+def share_clock(nodes: Sequence) -> None:
+    """Let the first node's subscription of /clock serve all nodes that follow a simulated clock.
+
+    A simulator's clock ticks as often as its fastest sensor; heard by each node by itself it costs more than that.
+    """
+    simulated = [node for node in nodes if node._time_source.ros_time_is_active]
+    for node in simulated[1:]:
+        source = node._time_source
+        node.destroy_subscription(source._clock_sub)
+        source._clock_sub = None
+        simulated[0]._time_source.attach_clock(node.get_clock())
+
+
 def run_nodes(makers: Sequence[Callable], args: list[str] | None = None) -> int:
-    """As `run`, with several nodes, each in a thread of its own."""
+    """As `run`, with several nodes, each in a thread of its own; or until the process ends that this one lives for."""
+    parent = os.environ.pop(PARENT, None)
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     except rclpy_implementation.RCLError as error:      # arguments or a parameter file that ROS cannot read
@@ -97,6 +116,7 @@ def run_nodes(makers: Sequence[Callable], args: list[str] | None = None) -> int:
             if (node.get_parameter('autostart').value
                     and node.trigger_configure() == TransitionCallbackReturn.SUCCESS):
                 node.trigger_activate()
+        share_clock(nodes)
         # What is alive now stays: the collector would otherwise walk all of torch's objects in some callback.
         gc.collect()
         gc.freeze()
@@ -105,7 +125,8 @@ def run_nodes(makers: Sequence[Callable], args: list[str] | None = None) -> int:
         for spinner in spinners:
             spinner.start()
         while not ended.wait(0.5) and not any(spinner.failed.is_set() for spinner in spinners):
-            pass
+            if parent not in (None, str(os.getppid())):
+                break
         failed = any(spinner.failed.is_set() for spinner in spinners)
         for node, spinner in zip(nodes, spinners):
             if node.moves_robot:        # what stops the robot comes first

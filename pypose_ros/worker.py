@@ -3,9 +3,11 @@ import queue
 import threading
 import traceback
 
+from pypose_ros.threads import name_thread, yield_to_others
+
 
 class Worker:
-    """Runs jobs (objects with `run()`) one after the other.
+    """Runs jobs (objects with `run()`) one after the other, where callbacks leave the processor to it.
 
     Only what releases the GIL gains by it: Python code in a job competes with the callbacks for it.
     """
@@ -25,6 +27,8 @@ class Worker:
         self._thread.join()
 
     def _run(self) -> None:
+        name_thread(self._thread.name)
+        yield_to_others()
         while (job := self._jobs.get()) is not None:
             try:
                 job.run()

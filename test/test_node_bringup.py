@@ -3,17 +3,23 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections import deque
 from pathlib import Path
 
 import numpy as np
 import pytest
+import rclpy
 from graph_rig import odometry_bytes
 from nav_msgs.msg import Odometry
 from node_rig import IDENTITY, T0, Peer, circle_pose, circling, pose_message, reserved_domain
+from rclpy.parameter import Parameter
+from rosgraph_msgs.msg import Clock
 
 from pypose_core.online.back_end import PoseGraphBackEnd
 from pypose_ros import convert, qos
 from pypose_ros.bringup import main, own_arguments
+from pypose_ros.run import share_clock
 from pypose_ros.torch_core import Channel, TorchCore
 
 SCRIPT = Path(__file__).parents[1] / 'scripts' / 'bringup'
@@ -90,6 +96,70 @@ def test_a_channel_hands_over_in_the_listeners_thread_until_it_stops():
     assert got == ['a'] and len(posted) == 1 and not channel.heard
     core = TorchCore('cpu')
     assert core.channel('/x') is core.channel('/x') is not core.channel('/y')
+
+
+def test_a_neighbour_that_polls_is_not_woken_and_finds_the_newest_in_order():
+    channel, box, calls = Channel(), deque(maxlen=3), []
+    channel.subscribe(lambda call: calls.append(call), print)
+    undo = channel.collect(box)
+    for item in range(5):
+        channel.publish(item)
+    assert list(box) == [2, 3, 4] and len(calls) == 5
+    undo()
+    channel.publish(5)
+    assert list(box) == [2, 3, 4] and channel.heard
+
+
+def test_one_subscription_of_a_simulated_clock_serves_all_nodes_that_follow_it():
+    context = rclpy.Context()
+    with reserved_domain() as domain:
+        context.init(domain_id=domain)
+        nodes = [rclpy.create_node(f'node_{k}', context=context,
+                                   parameter_overrides=[Parameter('use_sim_time', value=simulated)])
+                 for k, simulated in enumerate((False, True, True, True))]
+        try:
+            share_clock(nodes)
+            assert [sum(s.topic_name == '/clock' for s in node.subscriptions) for node in nodes] == [0, 1, 0, 0]
+            nodes[1]._time_source.clock_callback(Clock(clock=convert.stamp_to_msg(T0 + 7)))
+            assert [node.get_clock().now().nanoseconds for node in nodes[1:]] == 3 * [T0 + 7]
+            assert nodes[0].get_clock().now().nanoseconds != T0 + 7
+        finally:
+            for node in nodes:
+                node.destroy_node()
+            context.try_shutdown()
+
+
+PARENT_PROGRAM = """
+import sys, time
+from pathlib import Path
+from pypose_ros.children import Child, private_environment
+work = Path(sys.argv[1])
+command = [sys.executable, '-c', 'from pypose_ros.run import run_nodes; print("up", flush=True); run_nodes([])']
+with private_environment(work) as environment:
+    child = Child('nodes', command, environment, work)
+    child.wait_for_line('up', [])
+    print(child._child.pid, flush=True)
+    time.sleep(600)
+"""
+
+
+def runs(process: Path) -> bool:
+    try:
+        return (process / 'stat').read_text().rpartition(')')[2].split()[0] != 'Z'
+    except OSError:
+        return False
+
+
+def test_nodes_end_when_the_program_that_started_them_is_killed(tmp_path):
+    command = [sys.executable, '-c', PARENT_PROGRAM, tmp_path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        child = Path(f'/proc/{int(parent.stdout.readline())}')
+        assert runs(child)
+        parent.kill()
+    deadline = time.monotonic() + 60.0
+    while runs(child):
+        assert time.monotonic() < deadline, 'the nodes live on'
+        time.sleep(0.1)
 
 
 def test_without_a_neighbour_the_graph_listens_to_the_middleware(graph_rig):
