@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 from harness import Record, main
+from idle_timer import idle_timer
+from imu_latency import priority
 
 from pypose_core.online.path_tracking import PathTrackerConfig, TrackingStatus
 from pypose_ros.sim.closed_loop import ClosedLoopConfig, run_closed_loop
@@ -70,7 +72,7 @@ def beside_pursuit(seeds: int, metres: float) -> Record:
 
 def live(laps: float) -> Record:
     """Everything in one process, for as long as the drive takes."""
-    with tempfile.TemporaryDirectory() as work:
+    with tempfile.TemporaryDirectory() as work, idle_timer() as machine:
         outcome = run_closed_loop(ClosedLoopConfig(frequency=FREQUENCY, laps=laps), Path(work))
     numbers, facts = metrics(outcome), outcome.diagnostics.get('mpc_controller', {})
     gaps, p99 = np.diff(outcome.commands[:, 1]), 1e-3 * numbers['cycle_p99_ms']
@@ -82,9 +84,10 @@ def live(laps: float) -> Record:
         1.0, f'agree: goal reached, no collision, {held:.1f} commands a second of {FREQUENCY:g}; cycle p50 '
         f'{numbers["cycle_p50_ms"]:.2f}, p99 {numbers["cycle_p99_ms"]:.2f}, max {numbers["cycle_max_ms"]:.1f} ms (with '
         f'publishing, as the node has it, p99 {facts.get("latency cycle p99 [ms]", "?")} ms); gaps between commands '
-        f'p99 {1e3 * np.percentile(gaps, 99):.1f} ms; {100 * numbers["cpu_share_of_one_core"]:.0f} % of one core for '
-        f'all nodes, {100 * outcome.withheld:.1f} % of the machine withheld by its host; map error RMSE '
-        f'{numbers.get("map_error_rmse_m", float("nan")):.3f} m; {outcome.loops} loops')
+        f'p99 {1e3 * np.percentile(gaps, 99):.1f}, max {1e3 * gaps.max():.1f} ms; {machine}{priority()}; '
+        f'{100 * numbers["cpu_share_of_one_core"]:.0f} % of one core for all nodes, {100 * outcome.withheld:.1f} % of '
+        'the machine withheld by its host; '
+        f'map error RMSE {numbers.get("map_error_rmse_m", float("nan")):.3f} m; {outcome.loops} loops')
 
 
 def records(quick: bool) -> Iterator[Record]:

@@ -51,6 +51,8 @@ class Recorder:
         return (stamp_ns - self._begin_ns) * 1e-9
 
     def _on_command(self, twist: Twist) -> None:
+        if self.reached:
+            return      # the good-bye of a controller that is shut down
         self._commands.append((self._seconds(self._simulator.stamp_ns), time.monotonic(), twist.linear.x,
                                twist.angular.z))
 
