@@ -201,9 +201,9 @@ def read_transforms(data: bytes) -> list[tuple[str, str, np.ndarray]]:
             end = at + 12 + _HEADER.unpack_from(data, at)[2]
             start = end + -end % 4
             stop = start + 4 + _LENGTH.unpack_from(data, start)[0]
-            names = (data[a:b].rstrip(b'\x00').decode() for a, b in ((at + 12, end), (start + 4, stop)))
+            frame_id, child = (data[a:b].rstrip(b'\x00').decode() for a, b in ((at + 12, end), (start + 4, stop)))
             at = stop + (4 - stop) % 8
-            found.append((*names, np.frombuffer(data, _DOUBLE, 7, at)))
+            found.append((frame_id, child, np.frombuffer(data, _DOUBLE, 7, at)))
             at += 56
     except (struct.error, ValueError) as error:
         raise CdrError(f'{len(data)} bytes are no TFMessage ({error})') from None

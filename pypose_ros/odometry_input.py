@@ -32,7 +32,8 @@ class OdometryInput:
         self._node, self._frames, self._patience, self._use, self._topic = node, frames, patience, use, topic
         self._read = Intake(topic, Odometry, correction_fault, node.diagnostics)
         self._missing = Missing()
-        self._rate, self._box = node.diagnostics.rate(topic), deque()
+        self._rate = node.diagnostics.rate(topic)
+        self._box: deque[cdr.Received] = deque()
         channel = node.channel(topic)
         if channel is not None and channel.offered and polled:
             self._box = node.endpoints.collect(channel, 10 * depth)
