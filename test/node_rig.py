@@ -121,7 +121,8 @@ class Peer:
         end = time.monotonic() + seconds
         while True:
             left = end - time.monotonic()
-            self._executor.spin_once(timeout_sec=max(0.0, min(left, 0.02)))
+            # Always the same time: with another rclpy begins again at the first subscription, and later ones starve.
+            self._executor.spin_once(timeout_sec=0.002)
             if left <= 0:
                 return
 
