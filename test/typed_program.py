@@ -8,6 +8,7 @@ from pypose_core.filter import ErrorStateEKF
 from pypose_core.geometry import DistanceField, register
 from pypose_core.graph import SE3, Between, FactorGraph, GraphResult, Prior
 from pypose_core.inertial import ImuNoise, Preintegrated, preintegrate
+from pypose_core.lie.group import LieGroup
 from pypose_core.online import ImuSmoother, ImuSmootherConfig
 from pypose_core.planning import Plan, PlanConfig, Planner
 from pypose_ros.bag import BagReader
@@ -25,9 +26,9 @@ def poses() -> Tensor:
 def known(reader: BagReader) -> None:
     """These types are known to the checker; Any would not do."""
     x = pp.randn_SE3(3)
-    assert_type(x.Inv() @ x, pp.LieTensor)
+    assert_type(x.Inv() @ x, LieGroup)
     assert_type(x @ torch.zeros(3, 3), Tensor)
-    assert_type(x.Log().Exp(), pp.LieTensor)
+    assert_type(x.Log().Exp(), LieGroup)
     assert_type(x.tensor(), Tensor)
     assert_type(reader.topics, list[Topic])
 
@@ -50,7 +51,8 @@ def optimization() -> Tensor:
 def graph() -> float:
     built = FactorGraph()
     built.add_variables('pose', SE3, pp.identity_SE3(2).tensor())
-    built.add(Prior('pose', torch.tensor([0]), pp.identity_SE3().tensor()))
+    prior = built.add(Prior('pose', torch.tensor([0]), pp.identity_SE3().tensor()))
+    assert_type(prior, Prior)
     built.add(Between('pose', torch.tensor([[0, 1]]), pp.randn_SE3(1).tensor(), information=torch.eye(6)))
     result = built.optimize()
     assert_type(result, GraphResult)

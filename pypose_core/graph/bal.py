@@ -47,9 +47,9 @@ def read_bal(path: str | os.PathLike, *, fix_first: bool = True, kernel: RobustK
     except ValueError:
         bad = next(k for k, field in enumerate(fields) if not _is_number(field))
         raise _fault(path, text, bad, f'{fields[bad].decode(errors="replace")!r} is not a number') from None
-    bad = np.flatnonzero(~np.isfinite(numbers))
-    if len(bad):
-        raise _fault(path, text, int(bad[0]), 'the number is not finite')
+    infinite = np.flatnonzero(~np.isfinite(numbers))
+    if len(infinite):
+        raise _fault(path, text, int(infinite[0]), 'the number is not finite')
     counts = numbers[:3]
     if len(counts) < 3 or (counts % 1 != 0).any() or (counts < 0).any() or (counts > 2 ** 53).any():
         raise GraphFileError(f'{path}:1: wanted the numbers of cameras, points and observations')
@@ -59,8 +59,8 @@ def read_bal(path: str | os.PathLike, *, fix_first: bool = True, kernel: RobustK
         raise _fault(path, text, min(len(numbers), wanted + 1) - 1,
                      f'{cameras} cameras, {points} points and {observations} observations take {wanted} numbers; '
                      f'there are {len(numbers)}')
-    seen, camera, point = np.split(numbers[3:], [4 * observations, 4 * observations + 9 * cameras])
-    seen, camera = seen.reshape(-1, 4), torch.from_numpy(camera.reshape(-1, 9))
+    seen, lens, point = np.split(numbers[3:], [4 * observations, 4 * observations + 9 * cameras])
+    seen, camera = seen.reshape(-1, 4), torch.from_numpy(lens.reshape(-1, 9))
     wrong = np.flatnonzero(((seen[:, :2] % 1 != 0) | (seen[:, :2] < 0) | (seen[:, :2] >= [cameras, points])).any(1))
     if len(wrong):
         raise _fault(path, text, 3 + 4 * int(wrong[0]), 'the observation names a camera or point that is not there')

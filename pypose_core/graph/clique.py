@@ -24,7 +24,7 @@ def largest_clique(adjacency: Tensor, *, max_nodes: int = 20_000) -> tuple[list[
     best: list[int] = []
     visited = 0
     # (clique so far, candidates in the order of their colours with the colours)
-    stack = [([], _coloured((1 << n) - 1, near), (1 << n) - 1)]
+    stack: list[tuple[list[int], list[tuple[int, int]], int]] = [([], _coloured((1 << n) - 1, near), (1 << n) - 1)]
     while stack and visited < max_nodes:
         clique, candidates, left = stack[-1]
         if not candidates or len(clique) + candidates[-1][1] <= len(best):

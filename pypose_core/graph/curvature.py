@@ -57,7 +57,7 @@ class _Bent:
     def __init__(self, problem: Problem, values: Values, factors: Factors):
         self.factors = factors
         self._handle = torch.ops.pypose.graph_curvature_create(
-            values[factors.variables[0]], factors.index, factors.measured, factors.information,
+            values[factors.variables[0]], factors.index, factors.data['measured'], factors.information,
             EMPTY if factors.weight is None else factors.weight, problem.column[factors.variables[0]])
 
     @staticmethod
@@ -169,7 +169,7 @@ class Curvature:
         """d(v' g)/d of each input."""
         native = {id(bent.factors): bent.by_inputs(v) for bent in self._bent}
         taped = [one.value for one in self.inputs if id(one.factors) not in native]
-        rest = iter(self._taped.along(v, taped) if taped else ())
+        rest = iter(() if self._taped is None or not taped else self._taped.along(v, taped))
         return tuple(native[id(one.factors)][one.slot] if id(one.factors) in native else next(rest)
                      for one in self.inputs)
 

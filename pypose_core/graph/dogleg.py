@@ -30,9 +30,10 @@ class Dogleg:
 
     def run(self, problem: Problem, values: Values) -> GraphResult:
         """Minimize from `values`."""
-        ended, stats, cost, H, g = linearize_start(problem, values)
-        if ended is not None:
-            return ended
+        start = linearize_start(problem, values)
+        if isinstance(start, GraphResult):
+            return start
+        stats, cost, H, g = start
         radius, smallest, newton = self.initial_radius, None, None
         while stats.iterations < self.max_iterations:
             stats.iterations += 1

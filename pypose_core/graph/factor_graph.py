@@ -1,5 +1,6 @@
 """The factor graph: sets of variables, batches of factors, and what is done with them."""
 from collections.abc import Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -11,6 +12,8 @@ from .marginals import Marginals
 from .problem import Problem
 from .result import GraphResult
 from .small_graphs import solve_small_parts
+
+F = TypeVar('F', bound=Factors)
 
 
 class FactorGraph:
@@ -74,7 +77,7 @@ class FactorGraph:
         values = normalized(group, values)
         self.values = {**self.values, name: values}
 
-    def add(self, factors: Factors) -> Factors:
+    def add(self, factors: F) -> F:
         """Add a batch of factors; returns it, for `remove`.
 
         Raises:

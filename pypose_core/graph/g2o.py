@@ -72,20 +72,20 @@ def _edges(graph: FactorGraph, factors: Factors, names: dict[str, list[int]],
            offsets: dict[tuple[float, ...], int]) -> list[str]:
     """The lines of one batch; adds the offsets that they refer to."""
     group = graph.groups[factors.variables[0]]
-    measured, parameters = factors.measured, [''] * len(factors)
+    measured, parameters = factors.data['measured'], [''] * len(factors)
     if isinstance(factors, Between):
         if group.name not in ('SE2', 'SE3'):
             raise ValueError(f'g2o files have no place for Between factors of {group}')
-        tag, measured = ('EDGE_SE3:QUAT' if group is SE3 else 'EDGE_SE2'), plane_rows(group, measured)
+        tag, rows = ('EDGE_SE3:QUAT' if group is SE3 else 'EDGE_SE2'), plane_rows(group, measured)
     elif group is SE3:
         body = torch.tensor([SE3.identity], dtype=torch.float64).expand(len(factors), -1)
-        tag, measured = 'EDGE_SE3_TRACKXYZ', measured.tolist()
+        tag, rows = 'EDGE_SE3_TRACKXYZ', measured.tolist()
         parameters = [f'{offsets.setdefault(tuple(row), len(offsets))} '
                       for row in factors.data.get('sensor', body).tolist()]
     elif 'sensor' in factors.data:
         raise ValueError('g2o files have no place for sensors in the plane')
     else:
-        tag, measured = 'EDGE_SE2_XY', measured.tolist()
+        tag, rows = 'EDGE_SE2_XY', measured.tolist()
     first, second = (names[name] for name in factors.variables)
     return [f'{tag} {first[i]} {second[j]} {parameter}{text(row)} {text(omega)}' for (i, j), parameter, row, omega in
-            zip(factors.index.tolist(), parameters, measured, upper(factors.information))]
+            zip(factors.index.tolist(), parameters, rows, upper(factors.information))]

@@ -20,9 +20,10 @@ class GaussNewton:
 
     def run(self, problem: Problem, values: Values) -> GraphResult:
         """Minimize from `values`."""
-        ended, stats, cost, H, g = linearize_start(problem, values)
-        if ended is not None:
-            return ended
+        start = linearize_start(problem, values)
+        if isinstance(start, GraphResult):
+            return start
+        stats, cost, H, g = start
         best, status = dict(values), GraphStatus.ITERATION_LIMIT
         while status is GraphStatus.ITERATION_LIMIT and stats.iterations < self.max_iterations:
             stats.iterations += 1

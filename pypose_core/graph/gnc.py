@@ -69,7 +69,13 @@ def solve_robustly(graph: FactorGraph, suspects: Sequence[Factors], *, probabili
     search.settle(max_rounds)
     while search.second_look(max_rounds):
         pass
-    return GncResult(search.result, tuple(factors.weight > 0.5 for factors in suspects), search.rounds)
+    return GncResult(search.result, tuple(_weight(factors) > 0.5 for factors in suspects), search.rounds)
+
+
+def _weight(factors: Factors) -> Tensor:
+    """(M,) of suspects: a `_Search` has given each batch its weights."""
+    assert factors.weight is not None
+    return factors.weight
 
 
 class _Search:
@@ -88,12 +94,12 @@ class _Search:
     def optimize(self, solver: LevenbergMarquardt | None = None) -> GraphResult:
         """Optimize without the factors of weight 0: false ones couple anything with anything, and a factorization with
         them among the others costs ten times as much."""
-        dropped = [factors for factors in self.suspects if not bool(factors.weight.all())]
+        dropped = [factors for factors in self.suspects if not bool(_weight(factors).all())]
         if not dropped:
             return self.graph.optimize(solver)
         part = FactorGraph()
         part.groups, part.held, part.values = self.graph.groups, self.graph.held, self.graph.values
-        part.factors = [factors.select(factors.weight.nonzero()[:, 0]) if any(factors is other for other in dropped)
+        part.factors = [factors.select(_weight(factors).nonzero()[:, 0]) if any(factors is other for other in dropped)
                         else factors for factors in self.graph.factors]
         result = part.optimize(solver)
         self.graph.values = part.values
@@ -116,26 +122,26 @@ class _Search:
                 break
             mu *= growth
         for factors in self.suspects:
-            factors.weight = (factors.weight > 0.5).to(torch.float64)
+            factors.weight = (_weight(factors) > 0.5).to(torch.float64)
 
     def settle(self, max_rounds: int) -> None:
         """Optimize, keep what is below c^2 and nothing else, until that is what was kept already."""
         self.result = self.optimize()
         for _ in range(max_rounds):      # what was dropped on the way, while others still pulled, may fit now
             kept = [(s <= c2).to(torch.float64) for s, c2 in zip(self.squared(), self.limits)]
-            if all(torch.equal(factors.weight, weight) for factors, weight in zip(self.suspects, kept)):
+            if all(torch.equal(_weight(factors), weight) for factors, weight in zip(self.suspects, kept)):
                 break
             self.rounds += 1
             for factors, weight in zip(self.suspects, kept):
                 factors.weight = weight
             self.result = self.optimize()
-        self.cost = self.result.stats.cost[-1] + sum(float((1 - factors.weight).sum() * c2)
+        self.cost = self.result.stats.cost[-1] + sum(float((1 - _weight(factors)).sum() * c2)
                                                      for factors, c2 in zip(self.suspects, self.limits))
 
     def second_look(self, max_rounds: int) -> bool:
         """Take dropped measurements back that agree with each other, if that lowers the truncated cost: surrogates
         can lead to a minimum in which parts of the graph lie wrong, and what would put them right is dropped."""
-        sets = [(factors, consistent_sets(factors, self.graph.values, factors.weight < 0.5, limit=4 * float(c2)))
+        sets = [(factors, consistent_sets(factors, self.graph.values, _weight(factors) < 0.5, limit=4 * float(c2)))
                 for factors, c2 in zip(self.suspects, self.limits) if isinstance(factors, Between)]
         together = [(factors, first >= 0) for factors, first in sets if bool((first >= 0).any())]
         singles = [[(factors, first == k)] for factors, first in sets for k in first[first >= 0].unique().tolist()]
@@ -143,7 +149,7 @@ class _Search:
         for proposal in ([together] if together else []) + (singles if len(singles) > 1 else []):
             before = self.graph.values, [factors.weight for factors in self.suspects], self.cost, self.result
             for factors, back in proposal:
-                factors.weight = torch.where(back, 1.0, factors.weight)
+                factors.weight = torch.where(back, 1.0, _weight(factors))
             self.settle(max_rounds)
             if self.cost < before[2]:
                 return True

@@ -156,7 +156,7 @@ class IncrementalGraph:
         model = _EXTERNAL
         if type(factors) in (Prior, Between) and factors.groups[0] is not NAV_STATE:
             model = _PRIOR if type(factors) is Prior else _BETWEEN
-        data = (factors.measured, factors.information) if model != _EXTERNAL else (EMPTY.view(0, 0),
+        data = (factors.data['measured'], factors.information) if model != _EXTERNAL else (EMPTY.view(0, 0),
                                                                                    EMPTY.view(0, 0, 0))
         weight = EMPTY if factors.weight is None else factors.weight
         with _mistakes():

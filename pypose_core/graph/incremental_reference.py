@@ -124,6 +124,7 @@ class ReferenceGraph:
                 raise RuntimeError(f'there is no variable {int(index[bad[0], k])} among {count}')
         noise = {'kernel': RobustKernel(kernel), 'width': width, 'weight': weight if weight.numel() else None}
         names = tuple(map(str, sets))
+        factors: Factors
         if model < len(_MODELS):
             factors = _MODELS[model](names[0], index, measured, information=information, **noise)
         else:
@@ -235,16 +236,18 @@ class ReferenceGraph:
 
     def covariance(self, sets: Sequence[int], index: Sequence[int]) -> Tensor:
         """Joint covariance of variables given by set and index, none of which is held."""
-        columns = []
+        problem, columns = self._problem, []
         for set_, k in zip(sets, index):
             count = len(self._state.points[set_])
-            if not 0 <= k < count:
+            if problem is None or not 0 <= k < count:
                 raise RuntimeError(f'there is no variable {k} among {count}')
-            columns.append(self._problem.column[str(set_)][k] + torch.arange(self._groups[set_].dof))
-        columns = torch.cat(columns) if columns else torch.empty(0, dtype=torch.int64)
-        unit = torch.zeros(len(columns), self._problem.dimension if self._problem else 0, dtype=torch.float64)
-        unit[torch.arange(len(columns)), columns] = 1
-        return self._problem.cholesky.solve(unit)[:, columns] if len(columns) else unit[:, columns]
+            columns.append(problem.column[str(set_)][k] + torch.arange(self._groups[set_].dof))
+        if problem is None or not columns:
+            return torch.zeros(0, 0, dtype=torch.float64)
+        places = torch.cat(columns)
+        unit = torch.zeros(len(places), problem.dimension, dtype=torch.float64)
+        unit[torch.arange(len(places)), places] = 1
+        return problem.cholesky.solve(unit)[:, places]
 
     def factors(self, model: int, set_: int) -> tuple[Tensor, ...]:
         """Factors of one model on one set: (index, measured, information, weight, kernel, width)."""

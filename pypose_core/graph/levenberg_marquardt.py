@@ -31,9 +31,10 @@ class LevenbergMarquardt:
 
     def run(self, problem: Problem, values: Values) -> GraphResult:
         """Minimize from `values`."""
-        ended, stats, cost, H, g = linearize_start(problem, values)
-        if ended is not None:
-            return ended
+        start = linearize_start(problem, values)
+        if isinstance(start, GraphResult):
+            return start
+        stats, cost, H, g = start
         damping, growth, begun = self.initial_damping, 2.0, time.perf_counter()
         status, detail = GraphStatus.ITERATION_LIMIT, ''
         while stats.iterations < self.max_iterations:

@@ -1,6 +1,5 @@
 """What the text formats of pose graphs share: a graph from parsed vertices and edges, and lines from a graph."""
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .factor_graph import FactorGraph
-from .factors import Between, Landmark
+from .factors import Between, Factors, Landmark
 from .file_error import GraphFileError
 from .groups import SE2, SE3, Euclidean, Group
 from .odometry import odometry_initialization
@@ -52,8 +51,8 @@ def parse(path: Path, *, toro: bool, fix_first: bool, error: type[GraphFileError
     """Read a file in one of the two dialects; see read_g2o and read_toro."""
     try:
         content = np.fromfile(path, dtype=np.uint8)
-    except OSError as fault:
-        raise error(f'{path}: {fault.strerror or fault}') from None
+    except OSError as cause:
+        raise error(f'{path}: {cause.strerror or cause}') from None
     if content[:3].tobytes() == b'\xef\xbb\xbf':     # how some editors begin a file of UTF-8
         content = content[3:]
     if not len(content):
@@ -66,9 +65,11 @@ def parse(path: Path, *, toro: bool, fix_first: bool, error: type[GraphFileError
     kinds = [_Kind(name, group, *numbers[7 * k:7 * k + 7]) for k, (name, group) in enumerate(groups)]
     reading = _Reading(path, error)
     for kind, poses in zip(kinds, (None, None, 'SE2', 'SE3')):
-        if poses is None and (len(kind.vertex_id) or len(kind.edge_id)):
+        if not len(kind.vertex_id) and not len(kind.edge_id):
+            continue
+        if poses is None:
             reading.add_poses(kind)
-        elif len(kind.vertex_id) or len(kind.edge_id):
+        else:
             reading.add_landmarks(kind, poses, parameters)
     graph, ids = reading.graph, reading.ids
     unknown = {tag: tuple(count) for tag, count in zip(tags, counts.tolist())}
@@ -93,7 +94,8 @@ class _Reading:
 
     def __init__(self, path: Path, error: type[GraphFileError]):
         self.path, self.error = path, error
-        self.graph, self.ids = FactorGraph(), {}
+        self.graph = FactorGraph()
+        self.ids: dict[str, Tensor] = {}
 
     def add_poses(self, kind: _Kind) -> None:
         if len(kind.vertex_id):
@@ -213,7 +215,8 @@ def write_whole(path: str | os.PathLike, lines: list[str]) -> None:
     os.replace(beside, path)
 
 
-def refuse_others(graph: FactorGraph, what: str, *, groups: tuple[str, ...], factors: tuple[Callable, ...]) -> None:
+def refuse_others(graph: FactorGraph, what: str, *, groups: tuple[str, ...],
+                  factors: tuple[type[Factors], ...]) -> None:
     """Raise ValueError where a graph has variables or factors that a format does not know."""
     for name, group in graph.groups.items():
         if group.name not in groups:

@@ -71,15 +71,15 @@ def graph_chain(X: Tensor, known: Tensor, index: Tensor, Z: Tensor) -> tuple[Ten
             if not done[other] and jumps[i] + (not odometry) < jumps[other]:
                 jumps[other], parent[other], edge[other] = jumps[i] + (not odometry), i, e
                 (queue.appendleft if odometry else queue.append)(other)
-    parent, edge = torch.tensor(parent), torch.tensor(edge)
-    reached = parent >= 0
-    step, some = X.clone(), edge[reached]
+    before, by = torch.tensor(parent), torch.tensor(edge)
+    reached = before >= 0
+    step, some = X.clone(), by[reached]
     forward = (index[some, 1] == reached.nonzero()[:, 0])[:, None]
     step[reached] = torch.where(forward, Z[some], lie.inv(Z[some]))
-    while bool((parent >= 0).any()):      # each pose relative to an ever earlier one, twice as far each time
-        below = parent >= 0
-        step = torch.where(below[:, None], lie.mul(step[parent.clamp(min=0)], step), step)
-        parent = torch.where(below, parent[parent.clamp(min=0)], -1)
+    while bool((before >= 0).any()):      # each pose relative to an ever earlier one, twice as far each time
+        below = before >= 0
+        step = torch.where(below[:, None], lie.mul(step[before.clamp(min=0)], step), step)
+        before = torch.where(below, before[before.clamp(min=0)], -1)
     return torch.where((known | reached)[:, None], step, X), known | reached
 
 

@@ -51,9 +51,12 @@ def graph_parse_g2o(content: Tensor, toro: bool) -> tuple:
     """From the bytes of a file: for SE2, SE3, XY and XYZ [vertex ids, lines, values, edge ids, lines, measurements,
     information], one after the other; parameters of the XYZ edges, [ids, lines, offsets] of parameters; fixed ids and
     lines; unknown tags with [count, first line] each; the first line at fault or 0, and what is wrong with it."""
-    found = {name: [[] for _ in range(7)] for name, *_ in _KINDS}
+    found: dict[str, list[list]] = {name: [[] for _ in range(7)] for name, *_ in _KINDS}
     sizes = {name: (size, dof) for name, size, dof in _KINDS}
-    used, parameters, fixed, unknown = [], ([], [], []), ([], []), {}
+    used: list[int] = []
+    parameters: tuple[list, ...] = [], [], []
+    fixed: tuple[list[int], ...] = [], []
+    unknown: dict[str, list[int]] = {}
     tags = _TORO if toro else _G2O
     text = content.numpy().tobytes().decode('latin-1')
     for line, words in _lines(text):

@@ -40,7 +40,7 @@ def solve_small_parts(graph: 'FactorGraph', solver: 'LevenbergMarquardt') -> Gra
     if group not in (SE2, SE3) or len(X) < FEWEST_PARTS or sum(map(len, graph.factors)) > LARGEST_PART * len(X):
         return None
     numbers, costs, X = torch.ops.pypose.graph_small_parts(
-        X, graph.held[name], [f.index for f in graph.factors], [f.measured for f in graph.factors],
+        X, graph.held[name], [f.index for f in graph.factors], [f.data['measured'] for f in graph.factors],
         [f.information for f in graph.factors], [EMPTY if f.weight is None else f.weight for f in graph.factors],
         [f.kernel.value for f in graph.factors], [f.width for f in graph.factors], LARGEST_PART, solver.max_iterations,
         [solver.tolerance, solver.absolute_tolerance, solver.initial_damping, solver.max_damping])

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from pypose_core.geometry.spline import BSpline
 from pypose_core.lie import so3
+from pypose_core.lie.group import LieGroup
 from pypose_core.lie.groups import SE3 as Poses
 from pypose_core.lie.groups import se3 as Twists
 
@@ -23,10 +24,10 @@ def _bracket(a: Tensor, b: Tensor) -> Tensor:
     return torch.cat([so3.cross(phi, other_rho) + so3.cross(rho, other_phi), so3.cross(phi, other_phi)], -1)
 
 
-def curve(controls: Sequence[Tensor], u: Tensor, interval: float) -> tuple[Poses, Tensor, Tensor]:
+def curve(controls: Sequence[Tensor], u: Tensor, interval: float) -> tuple[LieGroup, Tensor, Tensor]:
     """Poses (M, 7), body velocities and accelerations (M, 6) [rho, phi] at u (M, 1) in [0, 1] between four control
     poses (M, 7) each."""
-    X = Poses(controls[0])
+    X: LieGroup = Poses(controls[0])
     v = a = torch.zeros_like(controls[0][..., :6])
     for k, row in enumerate(WEIGHTS):
         d = (Poses(controls[k]).Inv() @ Poses(controls[k + 1])).Log().tensor()
@@ -156,7 +157,7 @@ class SplineTrajectory:
             raise ValueError(f'times must be (M,) within [0, {last:g}] s of the curve')
         segment = (times / self.interval).floor().long().clamp(max=len(self.graph.values[self.name]) - 4)
         index = segment[:, None] + torch.arange(4)
-        names = (self.name,) * 4
+        names: tuple[str, ...] = (self.name,) * 4
         if bias is not None:
             if bias not in self.graph.groups:
                 self.graph.add_variables(bias, Euclidean(3), torch.zeros(1, 3))

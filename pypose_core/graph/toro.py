@@ -52,7 +52,7 @@ def write_toro(path: str | os.PathLike, graph: FactorGraph, *, ids: dict[str, Te
     for factors in graph.factors:
         name = factors.variables[0]
         plane = graph.groups[name] is SE2
-        for (i, j), row, omega in zip(factors.index.tolist(), _rows(graph.groups[name], factors.measured),
+        for (i, j), row, omega in zip(factors.index.tolist(), _rows(graph.groups[name], factors.data['measured']),
                                       upper(factors.information)):
             omega = [omega[k] for k in (0, 1, 3, 5, 2, 4)] if plane else omega
             lines.append(f'{"EDGE2" if plane else "EDGE3"} {names[name][i]} {names[name][j]} {text(row)} {text(omega)}')

@@ -33,7 +33,7 @@ class _Step(torch.autograd.Function):
         problem, count = ctx.problem, len(ctx.names)
         tensors = [x.detach().requires_grad_() for x in tensors]
         values = dict(zip(ctx.names, tensors))
-        inputs = [Input(*place, x) for place, x in zip(ctx.places, tensors[count:])]
+        inputs = [Input(factors, name, x) for (factors, name), x in zip(ctx.places, tensors[count:])]
         install(inputs, known=True)
         u = _solve(problem, {name: x.detach() for name, x in values.items()}, ctx.damping, gradient)
         with torch.enable_grad():

@@ -6,9 +6,12 @@ any grouping, so it must be associative.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+
+T = TypeVar('T', bound=Tensor)
 
 
 def pm(input: Tensor) -> Tensor:
@@ -16,44 +19,49 @@ def pm(input: Tensor) -> Tensor:
     return torch.sign(torch.sign(input) * 2 + 1)
 
 
-def cumops(input: Tensor, dim: int, ops: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+def cumops(input: T, dim: int, ops: Callable[[Tensor, Tensor], Tensor]) -> T:
     """Cumulative ops along dim, of a tensor or a LieTensor (then dim is not the last one)."""
     length = input.shape[dim]
     if hasattr(input, 'ltype') and dim % input.dim() == input.dim() - 1:
         raise ValueError('dim must not be the last dimension of a LieTensor, which is one element')
-    offset, value = 1, input
+    offset = 1
+    value: Any = input
     while offset < length:
         rest = length - offset
         combined = ops(value.narrow(dim, 0, rest), value.narrow(dim, offset, rest))
         value = torch.cat([value.narrow(dim, 0, offset), combined], dim)
         offset *= 2
-    return value.clone() if value is input else value
+    result: Any = value.clone() if value is input else value
+    return result
 
 
 def _left(multiply: Callable, left: bool) -> Callable:
     return (lambda a, b: multiply(b, a)) if left else multiply
 
 
-def cummul(input: Tensor, dim: int, left: bool = True) -> Tensor:
+def cummul(input: T, dim: int, left: bool = True) -> T:
     """Cumulative products with `*`: xi * ... * x1 * x0, or x0 * x1 * ... * xi if not left."""
     return cumops(input, dim, _left(lambda a, b: a * b, left))
 
 
-def cumprod(input: Tensor, dim: int, left: bool = True) -> Tensor:
+def cumprod(input: T, dim: int, left: bool = True) -> T:
     """Cumulative products with `@`: xi @ ... @ x1 @ x0, or x0 @ x1 @ ... @ xi if not left."""
     return cumops(input, dim, _left(lambda a, b: a @ b, left))
 
 
-def cumops_(input: Tensor, dim: int, ops: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+def cumops_(input: T, dim: int, ops: Callable[[Tensor, Tensor], Tensor]) -> T:
     """cumops() in place."""
-    return input.copy_(cumops(input, dim, ops))
+    input.copy_(cumops(input, dim, ops))
+    return input
 
 
-def cummul_(input: Tensor, dim: int, left: bool = True) -> Tensor:
+def cummul_(input: T, dim: int, left: bool = True) -> T:
     """cummul() in place."""
-    return input.copy_(cummul(input, dim, left))
+    input.copy_(cummul(input, dim, left))
+    return input
 
 
-def cumprod_(input: Tensor, dim: int, left: bool = True) -> Tensor:
+def cumprod_(input: T, dim: int, left: bool = True) -> T:
     """cumprod() in place."""
-    return input.copy_(cumprod(input, dim, left))
+    input.copy_(cumprod(input, dim, left))
+    return input

@@ -4,6 +4,7 @@ The native kernels are for eager execution.  Function transforms, forward-mode d
 compilation and export see the reference, which is made of operations that all of them know.
 """
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from pypose_core.lie.reference import Group
 is_compiling = torch.compiler.is_dynamo_compiling
 _transform = torch._C._functorch.peek_interpreter_stack
 #: Calls a function on a subclass of Tensor without its __torch_function__.
-call_plain = torch._C._disabled_torch_function_impl
+call_plain: Callable[..., Any] = torch._C._disabled_torch_function_impl
 
 UNARY = ('exp', 'log', 'inv', 'matrix', 'jr', 'euler')
 BINARY = ('mul', 'between', 'retract', 'act', 'act_homogeneous', 'adj', 'adjt', 'jinvp', 'to_leaf')
@@ -82,6 +83,30 @@ class Operations:
     """Dimension of the points that the group acts on."""
     rotation: tuple[int, int]
     """Where in the storage the rotation lies."""
+
+    exp: Callable[[Tensor], Tensor]
+    log: Callable[[Tensor], Tensor]
+    inv: Callable[[Tensor], Tensor]
+    matrix: Callable[[Tensor], Tensor]
+    euler: Callable[[Tensor], Tensor]
+    hat: Callable[[Tensor], Tensor]
+    vee: Callable[[Tensor], Tensor]
+    adjoint: Callable[[Tensor], Tensor]
+    jr: Callable[[Tensor], Tensor]
+    jl: Callable[[Tensor], Tensor]
+    jr_inv: Callable[[Tensor], Tensor]
+    jl_inv: Callable[[Tensor], Tensor]
+    mul: Callable[[Tensor, Tensor], Tensor]
+    between: Callable[[Tensor, Tensor], Tensor]
+    retract: Callable[[Tensor, Tensor], Tensor]
+    act: Callable[[Tensor, Tensor], Tensor]
+    act_homogeneous: Callable[[Tensor, Tensor], Tensor]
+    adj: Callable[[Tensor, Tensor], Tensor]
+    adjt: Callable[[Tensor, Tensor], Tensor]
+    jinvp: Callable[[Tensor, Tensor], Tensor]
+    jlp: Callable[[Tensor, Tensor], Tensor]
+    jl_invp: Callable[[Tensor, Tensor], Tensor]
+    to_leaf: Callable[[Tensor, Tensor], Tensor]
 
 
 def operations_of(group: Group) -> type[Operations]:

@@ -1,6 +1,8 @@
 """The LieTensor methods as functions: pp.Exp(x) is x.Exp()."""
 from __future__ import annotations
 
+from typing import overload
+
 from torch import Tensor
 
 from pypose_core.lie.lietensor import LieTensor
@@ -47,7 +49,15 @@ def Jl_inv(input: LieTensor) -> Tensor:
     return _lie(input).Jl_inv()
 
 
-def Mul(x: LieTensor, y: Tensor) -> LieTensor:
+@overload
+def Mul(x: LieTensor, y: LieTensor) -> LieTensor: ...
+
+
+@overload
+def Mul(x: LieTensor, y: Tensor) -> Tensor: ...
+
+
+def Mul(x: LieTensor, y: Tensor) -> Tensor:
     """Composition of group elements, or the action on points."""
     return _lie(x) @ y
 
@@ -77,7 +87,7 @@ def Jinvp(X: LieTensor, p: Tensor) -> LieTensor:
     return _lie(X).Jinvp(p)
 
 
-def between(X: LieTensor, Y: Tensor) -> LieTensor:
+def between(X: LieTensor, Y: LieTensor) -> LieTensor:
     """X⁻¹ Y."""
     return _lie(X).between(Y)
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from numbers import Number
+from typing import TYPE_CHECKING, Any, overload
 
 import torch
 from torch import Tensor
@@ -20,14 +21,16 @@ def last_size(t: Tensor) -> int:
 
 class LieGroup(LieTensor):
     """Elements of a group. Points and tangent vectors broadcast against the elements' leading dimensions."""
+    kind: type[LieGroup]
     operations: type[Operations]
-    algebra: type[LieTensor]
+    algebra: type[LieAlgebra]
+    rotation_kind: type[LieGroup]
 
-    def Log(self) -> LieTensor:
+    def Log(self) -> LieAlgebra:
         """The twist of the element, rotation angle at most π: the inverse of Exp there."""
         return fresh(type(self).operations.log(self), type(self).algebra)
 
-    def Inv(self) -> LieTensor:
+    def Inv(self) -> LieGroup:
         """The inverse element."""
         return fresh(type(self).operations.inv(self), type(self).kind)
 
@@ -46,7 +49,26 @@ class LieGroup(LieTensor):
         raise TypeError(f'{self.ltype.name} can be multiplied by {self.ltype.name} and by points, '
                         f'not by {type(other).__name__}')
 
-    def between(self, other: LieTensor) -> LieTensor:
+    if TYPE_CHECKING:   # LieTensor's own, of which groups know more
+        @overload
+        def __matmul__(self, other: LieTensor) -> LieGroup: ...
+
+        @overload
+        def __matmul__(self, other: Tensor) -> Tensor: ...
+
+        def __matmul__(self, other): ...
+        @overload
+        def __rmatmul__(self, other: LieTensor) -> LieGroup: ...
+
+        @overload
+        def __rmatmul__(self, other: Tensor) -> Tensor: ...
+
+        def __rmatmul__(self, other): ...
+        def __add__(self, other) -> LieGroup: ...
+        def narrow(self, dim: int, start: Any, length: int) -> LieGroup: ...
+        def squeeze(self, *dim: Any) -> LieGroup: ...
+
+    def between(self, other: LieTensor) -> LieGroup:
         """self⁻¹ ∘ other: the pose of `other` in `self`."""
         return fresh(type(self).operations.between(self, other), type(self).kind)
 
@@ -59,19 +81,19 @@ class LieGroup(LieTensor):
             return type(self).operations.act_homogeneous(self, p)
         raise ValueError(f'points must have {n} numbers, or {n + 1} if homogeneous, not {tuple(p.shape)}')
 
-    def Retr(self, a: Tensor) -> LieTensor:
+    def Retr(self, a: Tensor) -> LieGroup:
         """Retraction Exp(a) ∘ self, of a (..., dof); renormalised, so that rounding does not accumulate."""
         return fresh(type(self).operations.retract(self, a), type(self).kind)
 
-    def Adj(self, a: Tensor) -> LieTensor:
+    def Adj(self, a: Tensor) -> LieAlgebra:
         """The tangent vector b with self ∘ Exp(a) = Exp(b) ∘ self."""
         return fresh(type(self).operations.adj(self, a), type(self).algebra)
 
-    def AdjT(self, a: Tensor) -> LieTensor:
+    def AdjT(self, a: Tensor) -> LieAlgebra:
         """The tangent vector b with Exp(a) ∘ self = self ∘ Exp(b)."""
         return fresh(type(self).operations.adjt(self, a), type(self).algebra)
 
-    def Jinvp(self, p: Tensor) -> LieTensor:
+    def Jinvp(self, p: Tensor) -> LieAlgebra:
         """Inverse left Jacobian at Log(self) times p: Log(Exp(p) ∘ self) ≈ Log(self) + Jinvp(p)."""
         return fresh(type(self).operations.jinvp(self, p), type(self).algebra)
 
@@ -101,7 +123,7 @@ class LieGroup(LieTensor):
 
     # Arithmetic and steps: everything that adds to a group element moves along the group from the left.
 
-    def add(self, other: Tensor, alpha: float = 1) -> LieTensor:
+    def add(self, other: Tensor, alpha: float = 1) -> LieGroup:
         """Exp(alpha · other) ∘ self; of `other` only the first dof numbers count."""
         dof = type(self).operations.dof
         a = other if last_size(other) == dof else plain(other)[..., :dof]
@@ -131,14 +153,14 @@ class LieGroup(LieTensor):
 
     # Parts.
 
-    def rotation(self) -> LieTensor:
+    def rotation(self) -> LieGroup:
         """The rotation, as SO3 (planar groups: SO2), a view; of these themselves."""
         lo, hi = type(self).operations.rotation
         if hi - lo == type(self).operations.width:
             return self
         return self._part(lo, hi)
 
-    def _part(self, lo: int, hi: int) -> LieTensor:
+    def _part(self, lo: int, hi: int) -> LieGroup:
         if is_compiling():
             return as_type(plain(self)[..., lo:hi], type(self).rotation_kind)
         return fresh(call_plain(_narrow, (), (self, -1, lo, hi - lo)), type(self).rotation_kind)
@@ -168,6 +190,7 @@ _narrow = Tensor.narrow
 
 class LieAlgebra(LieTensor):
     """Elements of a Lie algebra: vectors."""
+    kind: type[LieAlgebra]
     operations: type[Operations]
     group: type[LieGroup]
 
@@ -175,7 +198,7 @@ class LieAlgebra(LieTensor):
         """The group element that this twist integrates to."""
         return fresh(type(self).operations.exp(self), type(self).group)
 
-    def Inv(self) -> LieTensor:
+    def Inv(self) -> LieAlgebra:
         """-x."""
         return fresh(-plain(self), type(self).kind)
 
@@ -203,7 +226,7 @@ class LieAlgebra(LieTensor):
         """Exp().matrix()."""
         return self.Exp().matrix()
 
-    def rotation(self) -> LieTensor:
+    def rotation(self) -> LieGroup:
         """Exp().rotation()."""
         return self.Exp().rotation()
 
@@ -219,16 +242,16 @@ class LieAlgebra(LieTensor):
         """Exp().euler()."""
         return self.Exp().euler(eps)
 
-    def add(self, other, alpha: float = 1) -> LieTensor:
+    def add(self, other, alpha: float = 1) -> LieAlgebra:
         """self + alpha · other; of `other` only the first dof numbers count."""
         if isinstance(other, Tensor):
             other = plain(other)[..., :type(self).operations.dof]
         return fresh(torch.add(plain(self), other, alpha=alpha), type(self).kind)
 
-    def mul(self, other) -> LieTensor:
+    def mul(self, other) -> LieAlgebra:
         """Times a number or a tensor, element by element."""
         return fresh(plain(self) * (plain(other) if isinstance(other, Tensor) else other), type(self).kind)
 
-    def Mul(self, other) -> LieTensor:
+    def Mul(self, other) -> LieAlgebra:
         """Times a number or a tensor, element by element."""
         return self.mul(other)

@@ -104,7 +104,8 @@ def _connect(group: type[LieGroup], algebra: type[LieAlgebra],
     reference = GROUPS[group.__name__]
     operations = operations_of(reference)
     types = LieType(reference, on_manifold=False), LieType(reference, on_manifold=True)
-    for cls, ltype, dual in zip((group, algebra), types, types[::-1]):
+    classes: tuple[type[LieGroup], type[LieAlgebra]] = group, algebra
+    for cls, ltype, dual in zip(classes, types, types[::-1]):
         cls.ltype, cls.kind, cls.operations = ltype, cls, operations
         cls.width = ltype.dimension[0]
         ltype.cls, ltype.dual = cls, dual

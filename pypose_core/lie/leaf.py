@@ -9,7 +9,8 @@ the former when the first of the latter comes: register_hook() puts a hook of Py
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -44,8 +45,9 @@ def register_hook(X: LieTensor, hook):
 
 def _deliver_in_python(X: LieTensor) -> None:
     to_leaf = type(X).operations.to_leaf
-    # Weak: the hook belongs to X, and a cycle would keep X alive until the garbage collector runs.
-    reference = weakref.ref(X)
+    # Weak: the hook belongs to X, and a cycle would keep X alive until the garbage collector runs. Whoever calls the
+    # hook holds X.
+    reference: Callable[[], Any] = weakref.ref(X)
 
     def project(gradient: Tensor) -> Tensor:
         return to_leaf(reference(), gradient)

@@ -5,7 +5,7 @@ holds group elements the gradient is delivered as a left-tangent one (leaf.py).
 """
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar, overload
 
 import torch
 from torch import Tensor
@@ -16,7 +16,10 @@ from pypose_core.lie.dispatch import call_plain, eager, is_compiling, plain
 from pypose_core.lie.step import SPECIAL
 
 if TYPE_CHECKING:
+    from pypose_core.lie.dispatch import Operations
     from pypose_core.lie.ltype import LieType
+
+L = TypeVar('L', bound='LieTensor')
 
 #: Functions that move whole elements: what they return of LieTensors are LieTensors, as in PyPose.
 KEEPS_TYPE = frozenset((
@@ -31,26 +34,29 @@ KEEPS_TYPE = frozenset((
 
 OPERATORS = frozenset(('matmul', '__matmul__', 'mul', '__mul__', 'add', '__add__'))
 
-_get_shape = Tensor.shape.__get__
+# Descriptors: torch's stubs declare what these give of an instance.
+_shape: Any = Tensor.shape
+_requires_grad: Any = Tensor.requires_grad
+_get_shape = _shape.__get__
 _get_item = Tensor.__getitem__
 _clone = Tensor.clone
-_get_requires_grad = Tensor.requires_grad.__get__
-_set_requires_grad = Tensor.requires_grad.__set__
+_get_requires_grad = _requires_grad.__get__
+_set_requires_grad = _requires_grad.__set__
 
 
-def as_type(t: Tensor, cls: type[LieTensor]) -> LieTensor:
+def as_type(t: Tensor, cls: type[L]) -> L:
     """t as a LieTensor of class cls, sharing its data and its place in the graph."""
     if is_compiling():
         from pypose_core.lie.groups import as_type_compiled
-        return as_type_compiled(t, cls)
+        return as_type_compiled(t, cls)     # type: ignore[return-value]    # one for each cls
     return t.as_subclass(cls)
 
 
-def fresh(t: Tensor, cls: type[LieTensor]) -> LieTensor:
+def fresh(t: Tensor, cls: type[L]) -> L:
     """as_type() for a tensor nobody else holds: without a node of its own in the graph."""
     if type(t) is Tensor and not is_compiling():
         t.__class__ = cls
-        return t
+        return t    # type: ignore[return-value]    # its class is cls now
     return as_type(t, cls)
 
 
@@ -205,7 +211,7 @@ class LieTensor(Tensor):
         else:
             torch.autograd.backward(self, gradient, retain_graph, create_graph, inputs=inputs)
 
-    def clone(self, *, memory_format: torch.memory_format = torch.preserve_format) -> LieTensor:
+    def clone(self, *, memory_format: torch.memory_format | None = torch.preserve_format) -> LieTensor:
         if is_compiling():
             return as_type(plain(self).clone(memory_format=memory_format), type(self).kind)
         copy = call_plain(_clone, (), (self,), {'memory_format': memory_format})
@@ -225,7 +231,7 @@ class LieTensor(Tensor):
         memo[id(self)] = copy
         return copy
 
-    def __reduce_ex__(self, protocol: int) -> tuple:
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple:
         if self.requires_grad and not self.is_leaf:
             raise RuntimeError('only leaves of the graph can be pickled; detach() the LieTensor first')
         return rebuild, (type(self), plain(self.detach()), self.requires_grad)
@@ -286,6 +292,7 @@ class LieTensor(Tensor):
         def __rmatmul__(self, other: Tensor) -> Tensor: ...
 
         def __rmatmul__(self, other): ...
+        operations: type[Operations]
         def Exp(self) -> LieTensor: ...
         def Log(self) -> LieTensor: ...
         def Inv(self) -> LieTensor: ...
@@ -294,13 +301,22 @@ class LieTensor(Tensor):
         def AdjT(self, a: Tensor) -> LieTensor: ...
         def Jinvp(self, p: Tensor) -> LieTensor: ...
         def Jr(self) -> Tensor: ...
+        def Jl(self) -> Tensor: ...
+        def Jr_inv(self) -> Tensor: ...
+        def Jl_inv(self) -> Tensor: ...
+        def hat(self) -> Tensor: ...
         def Retr(self, a: Tensor) -> LieTensor: ...
         def between(self, other: LieTensor) -> LieTensor: ...
+        def mul(self, other): ...
+        def add(self, other, alpha: float = 1) -> LieTensor: ...
         def matrix(self) -> Tensor: ...
         def rotation(self) -> LieTensor: ...
         def translation(self) -> Tensor: ...
         def scale(self) -> Tensor: ...
         def euler(self, eps: float = 2e-4) -> Tensor: ...
+        # torch's, which keep the type: see KEEPS_TYPE.
+        def view(self, *shape: Any) -> LieTensor: ...
+        def copy_(self, other: Tensor, non_blocking: bool = False) -> LieTensor: ...
 
     def cumops(self, dim: int, ops) -> LieTensor:
         """See pp.cumops."""

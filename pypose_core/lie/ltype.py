@@ -3,11 +3,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from numbers import Number
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from pypose_core.lie.reference import Group
+
+if TYPE_CHECKING:
+    from pypose_core.lie.lietensor import LieTensor
 
 
 def flat_size(size: Iterable) -> tuple[int, ...]:
@@ -21,7 +25,7 @@ class LieType:
     `cls` is the class of its LieTensors; `dual` is the type of the algebra of a group, and of the group
     of an algebra.
     """
-    cls: type
+    cls: type[LieTensor]
     dual: LieType
 
     def __init__(self, group: Group, *, on_manifold: bool):
@@ -155,7 +159,8 @@ def _floating(kwargs: dict) -> dict:
     return kwargs if kwargs.get('dtype') else kwargs | {'dtype': torch.get_default_dtype()}
 
 
-def _sigmas(sigma: float | Sequence[float], parts: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+# Any and no float: to type checkers a float is no numbers.Number.
+def _sigmas(sigma: Any, parts: int) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     """(deviations of the translation along its axes, deviations of the other parts)."""
     if isinstance(sigma, Number):
         return (sigma,) * 3, (sigma,) * (parts - 1)

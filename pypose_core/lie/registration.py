@@ -91,21 +91,21 @@ def _vmap_rule_backward(operator: Callable, results: int) -> Callable:
     return rule
 
 
-def register() -> None:
+def register(library: torch.library.Library) -> None:
     """Register all of it, once, when the native operators are there."""
     for group in GROUPS.values():
         for name in UNARY + BINARY:
             reference, full, count = group.functions[name], f'{group.name}_{name}', 1 + (name in BINARY)
             second = _double_backward(reference, count)
-            _library.impl(full, reference, 'CompositeExplicitAutograd')
-            _library.impl(f'{full}_backward', _below_autograd(_backward(reference)), 'CompositeExplicitAutograd')
-            _library.impl(f'{full}_double_backward', _below_autograd(second), 'CompositeExplicitAutograd')
-            _library.impl(f'{full}_double_backward', second, 'Autograd')
+            library.impl(full, reference, 'CompositeExplicitAutograd')
+            library.impl(f'{full}_backward', _below_autograd(_backward(reference)), 'CompositeExplicitAutograd')
+            library.impl(f'{full}_double_backward', _below_autograd(second), 'CompositeExplicitAutograd')
+            library.impl(f'{full}_double_backward', second, 'Autograd')
             for suffix, rule in (('', _vmap_rule), ('_backward', lambda op, n=count: _vmap_rule_backward(op, n)),
                                  ('_double_backward', lambda op, n=count + 1: _vmap_rule_backward(op, n))):
                 operator = getattr(torch.ops.pypose, full + suffix).default
-                torch.library.register_vmap(operator, rule(operator), lib=_library)
+                torch.library.register_vmap(operator, rule(operator), lib=library)
 
 
-if native.available:
-    register()
+if _library is not None:
+    register(_library)

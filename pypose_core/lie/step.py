@@ -8,11 +8,15 @@ LieTensor.__torch_function__, does so for the forms that are functions.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from pypose_core.lie.dispatch import plain
+
+if TYPE_CHECKING:
+    from pypose_core.lie.group import LieGroup
 
 
 def _is_group(t) -> bool:
@@ -40,7 +44,7 @@ def _foreach(method: str, scalars: str | None = None) -> Callable:
     return run
 
 
-def decay_term(X: Tensor) -> Tensor:
+def decay_term(X: LieGroup) -> Tensor:
     """Gradient of ½ |Log X|² as a group leaf gets its gradients: [Log X, 0]."""
     x = plain(X.Log())
     return torch.nn.functional.pad(x, (0, X.ltype.group.width - X.ltype.group.dof))

@@ -40,6 +40,11 @@ class Factors(ABC):
         weight: (M,) factors on Omega.
     """
 
+    groups: tuple[Group, ...]
+    """Of the variables at each position, from `check` on."""
+    information: Tensor
+    """(M, e, e), from `check` on."""
+
     def __init__(self, variables: Sequence[str], index: Tensor, data: Mapping[str, Tensor], *,
                  information: Tensor | None = None, sqrt_information: Tensor | None = None,
                  kernel: RobustKernel = RobustKernel.NONE, width: float = 1.0, weight: Tensor | None = None):
@@ -61,7 +66,6 @@ class Factors(ABC):
         self.weight = None if weight is None else real(weight, (len(self.index),), 'weight')
         self.data = {name: torch.as_tensor(x).as_subclass(Tensor).detach() for name, x in data.items()}
         self._given = information, sqrt_information
-        self.information: Tensor | None = None
         self._root: Tensor | None = None
         self.unit_information = False
 

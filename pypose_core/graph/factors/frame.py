@@ -19,14 +19,21 @@ class Frame:
     R: Tensor | None
     """(M, n, n) its axes in the world."""
 
+    @property
+    def axes(self) -> Tensor:
+        """R, of a pose."""
+        if self.R is None:
+            raise ValueError(f'values of {self.group} have no rotation')
+        return self.R
+
     def seen(self, p: Tensor) -> Tensor:
         """R' (p - t): a point of the world (M, n) from this frame."""
-        return (self.R.mT @ (p - self.t)[..., None])[..., 0]
+        return (self.axes.mT @ (p - self.t)[..., None])[..., 0]
 
     def tangent(self, by_position: Tensor, by_rotation: Tensor | None = None) -> Tensor:
         """(M, e, dof) from derivatives (M, e, n) by the position and (M, e, 3 or 1) by a turn about the own axes."""
         J = by_position.new_zeros(*by_position.shape[:-1], self.group.dof)
-        J[..., self.group.position_step] = by_position @ self.R if self.group.body_axes else by_position
+        J[..., self.group.position_step] = by_position @ self.axes if self.group.body_axes else by_position
         if by_rotation is not None:
             J[..., self.group.rotation_step] = by_rotation
         return J

@@ -56,7 +56,7 @@ class Seen(Measured):
         if 'sensor' not in data:
             return body, body, None
         sensor = frame(SE3 if body.shape[-1] == 3 else SE2, data['sensor'])
-        return sensor.seen(body), body, sensor.R.mT
+        return sensor.seen(body), body, sensor.axes.mT
 
     def residual(self, x, data):
         pose, point = (frame(group, X) for group, X in zip(self.groups, x))
