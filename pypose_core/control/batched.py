@@ -202,7 +202,7 @@ def solve_batched(ocp: OCP, x0: Tensor, *, u_prev: Tensor | None = None, paramet
         iteration += 1
         w, largest = batch.program(model, qp_iterations)
         weight = torch.maximum(weight, 2 * largest)
-        best, found = batch.merit(model, weight), None
+        best, found = batch.merit(model, weight), (X, U, model)
         moved = torch.zeros_like(step)
         for alpha in (1.0, 0.5, 0.25, 0.1, 0.02):
             trial = ocp.space.retract(X, alpha * w[..., nu:]), U + alpha * w[:, :-1, :nu]
@@ -210,8 +210,6 @@ def solve_batched(ocp: OCP, x0: Tensor, *, u_prev: Tensor | None = None, paramet
             merit = batch.merit(seen, weight)
             better = (merit < best) & merit.isfinite() & (moved == 0)
             moved = torch.where(better, alpha, moved)
-            if found is None:
-                found = (X, U, model)
             keep = better[:, None, None]
             found = (torch.where(keep, trial[0], found[0]), torch.where(keep, trial[1], found[1]),
                      {name: torch.where(better.view(-1, *[1] * (old.ndim - 1)), seen[name], old)

@@ -59,10 +59,11 @@ class _Barrier:
         self.z = torch.where(self.present, (self.z + step * dz).clamp_min(0), self.z)
 
 
-def _with_barriers(Q: Tensor, p: Tensor, u: Tensor, sides: list[_Barrier], targets: list[Tensor]):
+def _with_barriers(Q: Tensor, p: Tensor, u: Tensor, sides: list[_Barrier],
+                   targets: list[Tensor]) -> tuple[Tensor, Tensor]:
     """Q and p of the LQR problem whose solution is the Newton step's, in absolute inputs."""
     n = Q.shape[-1] - u.shape[-1]
-    weight = sum(side.weight for side in sides)
+    weight = sides[0].weight + sides[1].weight
     force = sum(side.force(target) for side, target in zip(sides, targets)) - weight * u
     return (Q + torch.diag_embed(torch.nn.functional.pad(weight, (n, 0))),
             p + torch.nn.functional.pad(force, (n, 0)))
@@ -81,31 +82,33 @@ def solve_bounded_lqr(Q: Tensor, p: Tensor, A: Tensor, B: Tensor, c: Tensor, x0:
     if bool((lower > upper).any()):
         raise ValueError('u_lower is above u_upper')
     dtype, batch = x0.dtype, max(z.shape[0] for z in (Q, p, A, B, c, x0, lower, upper))
-    exact = [z.double() for z in (Q, p, A, B, c, x0)]
-    exact[0], exact[1], lower, upper = (z.double().expand(batch, steps, *z.shape[2:])
-                                        for z in (*exact[:2], lower, upper))
+    A, B, c, x0 = (z.double() for z in (A, B, c, x0))
+    Q, p, lower, upper = (z.double().expand(batch, steps, *z.shape[2:]) for z in (Q, p, lower, upper))
     with torch.no_grad():
-        u, sides, gap = _interior_point([z.detach() for z in exact], steps, lower.detach(), upper.detach())
+        fixed = (Q.detach(), p.detach(), A.detach(), B.detach(), c.detach(), x0.detach())
+        u, sides, gap = _interior_point(fixed, steps, lower.detach(), upper.detach())
         # A last Newton step gives gains, multipliers and, differentiated, the gradient.
         targets = [gap.expand_as(u)] * 2
-    Q_u, p_u = _with_barriers(exact[0], exact[1], u, sides, targets)
+    Q_u, p_u = _with_barriers(Q, p, u, sides, targets)
     for side, bound in zip(sides, (lower, upper)):
         if bound.requires_grad:   # u >= l pulls with weight (l - l*)
             moved = torch.where(side.present, side.weight * (bound - bound.detach()), torch.zeros_like(bound))
             p_u = p_u - torch.nn.functional.pad(moved, (Q.shape[-1] - u.shape[-1], 0))
-    newton = solve_lqr(Q_u, p_u, *exact[2:], steps, gains=True)
+    newton = solve_lqr(Q_u, p_u, A, B, c, x0, steps, gains=True)
+    assert newton.K is not None and newton.k is not None        # gains=True
     inputs = torch.minimum(torch.maximum(u, lower.detach()), upper.detach()) + (newton.u - newton.u.detach())
-    states = [exact[5].expand(batch, -1)]
+    states = [x0.expand(batch, -1)]
     with torch.no_grad():
         for t in range(steps):
-            At, Bt, ct = (z[:, t if z.shape[1] > 1 else 0] for z in exact[2:5])
+            At, Bt, ct = (z[:, t if z.shape[1] > 1 else 0] for z in (A, B, c))
             states.append((At @ states[-1].unsqueeze(-1) + Bt @ inputs[:, t, :, None]).squeeze(-1) + ct)
     x = torch.stack(states, 1).detach() + (newton.x - newton.x.detach())
-    cost = total_cost(exact[0], exact[1], x, inputs)
+    cost = total_cost(Q, p, x, inputs)
     return LqrSolution(*(z.to(dtype) for z in (x, inputs, cost, newton.multipliers, newton.K, newton.k)))
 
 
-def _interior_point(problem: list[Tensor], steps: int, lower: Tensor, upper: Tensor):
+def _interior_point(problem: tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], steps: int, lower: Tensor,
+                    upper: Tensor):
     """Inputs near the optimum, the two sides' slacks and multipliers, and the remaining gap."""
     Q, p = problem[:2]
     scale = 1 + p.abs().amax((-2, -1), keepdim=True) + Q.abs().amax((-2, -1)).amax(-1)[:, None, None]
@@ -115,7 +118,7 @@ def _interior_point(problem: list[Tensor], steps: int, lower: Tensor, upper: Ten
     middle = torch.where(torch.isfinite(upper - lower), (lower + upper) / 2, u)
     u = torch.where(width < 1e-8, middle, torch.minimum(torch.maximum(u, lower + room), upper - room))
     sides = [_Barrier(lower, 1, u, scale * 0.1), _Barrier(upper, -1, u, scale * 0.1)]
-    count = sum(side.present.sum((-2, -1)) for side in sides).clamp_min(1)[:, None, None]
+    count = torch.stack([side.present.sum((-2, -1)) for side in sides]).sum(0).clamp_min(1)[:, None, None]
 
     def gap_of(pairs) -> Tensor:
         return sum((s * z).sum((-2, -1), keepdim=True) for s, z in pairs) / count

@@ -72,10 +72,10 @@ class ConstraintRows:
                         for bound, none in ((box.lower, -math.inf), (box.upper, math.inf)))
         _check(name, lower, upper)
         self._parts.append((lower, upper, present))
-        for prices, value in zip(self.prices, (-1.0 if hard else box.soft.linear if box.soft else price,
-                                               box.soft.quadratic if box.soft else 0.0,
-                                               int(not hard and box.soft is None))):
-            prices.extend([value] * count)
+        linear, quadratic, elastic = self.prices
+        linear += [-1.0 if hard else box.soft.linear if box.soft else price] * count
+        quadratic += [box.soft.quadratic if box.soft else 0.0] * count
+        elastic += [int(not hard and box.soft is None)] * count
 
     def bounds(self, given: Mapping[str, tuple[Tensor, Tensor]] | None, batch: int) -> tuple[Tensor, Tensor]:
         """Lower and upper (batch, N + 1, rows), those given in place of the problem's own."""

@@ -47,7 +47,8 @@ class _Follower:
     def __init__(self, ocp: OCP, x0: Tensor, packed: Tensor):
         self.ocp, self.x0, self.evaluator = ocp, x0, Evaluator(ocp)
         self.stages = [ocp.unpack(row) for row in packed]
-        self.lower, self.upper = -math.inf, math.inf
+        self.lower: Tensor | float = -math.inf
+        self.upper: Tensor | float = math.inf
         if 'control' in ocp.groups:
             self.lower, self.upper = (b[:-1, ocp.groups['control']] for b in (ocp.lower, ocp.upper))
 
@@ -59,7 +60,7 @@ class _Follower:
         lower, upper = (b if isinstance(b, Tensor) else torch.full_like(U, b) for b in (self.lower, self.upper))
         for i in range(ocp.horizon):
             u = U[i]
-            if k is not None:
+            if X is not None and k is not None and K is not None:
                 u = u + alpha * k[i] + K[i] @ ocp.space.local(X[i], x)
             u = u.clamp(lower[i], upper[i])
             cost += float(self.evaluator.stage_cost(x, u, self.stages[i], False))

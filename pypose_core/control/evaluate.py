@@ -55,7 +55,10 @@ class Evaluator:
 
     def stage_cost(self, x, u, p, terminal: bool) -> Tensor:
         residual, cost = self.cost(x, u, p, terminal)
-        return 0.5 * residual.square().sum(-1) if cost is None else cost
+        if cost is not None:
+            return cost
+        assert residual is not None     # cost() gives one of the two
+        return 0.5 * residual.square().sum(-1)
 
     def records(self, X: Tensor, U: Tensor, packed: Tensor, costates: Tensor, net: Tensor,
                 dynamics_alone: bool = False) -> Tensor:

@@ -6,13 +6,13 @@ products with zero and one vanish, so that the derivative of a sparse function i
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 CONSTANT, INPUT = 'constant', 'input'
 LOOKUPS = ('lookup', 'lookup_x', 'lookup_y')
 """(x, y, number of a table): the table's value there, and its derivatives; see lookup.py."""
 
-_FOLD = {
+_FOLD: dict[str, Callable[..., float]] = {
     'add': lambda a, b: a + b, 'sub': lambda a, b: a - b, 'mul': lambda a, b: a * b, 'neg': lambda a: -a,
     'div': lambda a, b: a / b if b else math.copysign(math.inf, a) if a else math.nan,
     'sin': math.sin, 'cos': math.cos, 'tan': math.tan, 'exp': math.exp, 'tanh': math.tanh, 'atan': math.atan,

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,9 +31,9 @@ class Horizon:
     def __init__(self, system, steps: int, dt: float, like: Tensor):
         self.system, self.steps = system, steps
         self.linear = isinstance(system, LTI)
-        self.times = torch.arange(steps, device=like.device, dtype=like.dtype) * dt if not self.linear else None
-        if not self.linear and isinstance(dt, int):
-            self.times = torch.arange(steps, device=like.device) * dt
+        if not self.linear:     # a linear one has no times
+            whole = torch.arange(steps, device=like.device, dtype=None if isinstance(dt, int) else like.dtype)
+            self.times = whole * dt
 
     @contextlib.contextmanager
     def _lent_clock(self) -> Iterator[None]:
@@ -49,7 +50,7 @@ class Horizon:
 
     def matrices(self) -> tuple[Tensor, Tensor, Tensor]:
         """A (b, t, n, n), B (b, t, n, m), c (b, t, n) of a linear system; b, t are 1 where all are the same."""
-        found = []
+        found: list[Any] = []
         with self._lent_clock():
             for name, trailing in zip(LINEAR, (2, 2, 1)):
                 owner = next(c for c in type(self.system).__mro__ if name in vars(c))
@@ -106,14 +107,14 @@ class Horizon:
         x, applied = [x0], []
         if feedback is not None:
             K, reference = feedback[0].unbind(1), feedback[1].unbind(1)
-        if lower is not None:
-            lower, upper = lower.unbind(1), upper.unbind(1)
+        if lower is not None and upper is not None:
+            lowers, uppers = lower.unbind(1), upper.unbind(1)
         with self._lent_clock():
             for k, ut in enumerate(u.unbind(1)):
                 if feedback is not None and k > 0:   # the first state is given
                     ut = torch.baddbmm(ut.unsqueeze(-1), K[k], (x[-1] - reference[k]).unsqueeze(-1)).squeeze(-1)
-                if lower is not None:
-                    ut = torch.minimum(torch.maximum(ut, lower[k]), upper[k])
+                if lower is not None and upper is not None:
+                    ut = torch.minimum(torch.maximum(ut, lowers[k]), uppers[k])
                 applied.append(ut)
                 x.append(self.step(k, x[-1], ut))
         return torch.stack(x, 1), torch.stack(applied, 1)

@@ -37,7 +37,8 @@ class LQR(nn.Module):
         self.system, self.Q, self.p, self.T = system, Q, p, T
         self.n_batch = p.shape[:-2]
         self.dargs = {'dtype': p.dtype, 'device': p.device}
-        self.x_traj = self.u_traj = None
+        self.x_traj: Tensor | None = None
+        self.u_traj: Tensor | None = None
 
     def forward(self, x_init: Tensor, dt: int | float = 1, u_traj: Tensor | None = None, u_lower=None, u_upper=None,
                 du=None) -> tuple[Tensor, Tensor, Tensor]:
@@ -77,16 +78,19 @@ class LQR(nn.Module):
         else:
             solution = self._solve(matrices, x_init, bounds, gains=True)
         x, u, K = solution.x[:, :self.T], solution.u, solution.K
+        assert K is not None        # asked for
         return K, u - u_traj - (K @ (x - x_traj).unsqueeze(-1)).squeeze(-1)
 
     def lqr_forward(self, x_init: Tensor, K: Tensor, k: Tensor, u_lower=None, u_upper=None,
                     du=None) -> tuple[Tensor, Tensor, Tensor]:
         """States, inputs and costs under the gains of lqr_backward(), along the system itself."""
         horizon, u_traj, bounds = self._setup(x_init, self._dt, self.u_traj, u_lower, u_upper, du)
+        assert self.x_traj is not None      # lqr_backward() came before
         x, u = horizon.rollout(x_init, u_traj + k, (K, self.x_traj), *(bounds or (None, None)))
         return x, u, total_cost(self.Q, self.p, x, u)
 
-    def _setup(self, x_init: Tensor, dt, u_traj, u_lower, u_upper, du):
+    def _setup(self, x_init: Tensor, dt, u_traj, u_lower, u_upper,
+               du) -> tuple[Horizon, Tensor, tuple[Tensor, Tensor] | None]:
         if x_init.dim() != 2:
             raise ValueError(f'x_init must be (B, n), got {tuple(x_init.shape)}')
         m = self.p.shape[-1] - x_init.shape[-1]

@@ -149,7 +149,7 @@ def _active_sides(Q, p, A, B, x, u, bounds):
     return sides, sum(side.weight for side in sides)
 
 
-def _curvature(pull: tuple[Tensor, Tensor], at_x: Tensor, at_u: Tensor) -> Tensor:
+def _curvature(pull: tuple[Tensor, ...], at_x: Tensor, at_u: Tensor) -> Tensor:
     """Σ_i λ_i ∂²f_i/∂τ² of each step (B, T, n+m, n+m), from the differentiable gradient of λᵀf."""
     g = torch.cat(pull, -1)
     if not g.requires_grad:

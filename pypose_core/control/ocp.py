@@ -224,12 +224,13 @@ class OCP:
             self._guess(flat, guess, start)
         elif start == 'guess':
             raise ValueError("start='guess' needs guess=(states, controls)")
-        options = (options or self.options).packed()
-        given = tuple(t.detach().contiguous() for t in (flat, packed, lower, upper))
+        settings = (options or self.options).packed()
+        given = (flat.detach().contiguous(), packed.detach().contiguous(),
+                 lower.detach().contiguous(), upper.detach().contiguous())
         if self.in_torch:
-            X, U, costates, multipliers, raw = self._by_torch(*given, start, options)
+            X, U, costates, multipliers, raw = self._by_torch(*given, start, settings)
         else:
-            X, U, costates, multipliers, raw = self._native.solve(*given, STARTS[start], options)
+            X, U, costates, multipliers, raw = self._native.solve(*given, STARTS[start], settings)
         if differentiable is None:
             differentiable = torch.is_grad_enabled() and any(t.requires_grad for t in (flat, packed, lower, upper))
         if differentiable:

@@ -88,7 +88,7 @@ class OcpResult:
     def __str__(self) -> str:
         if self.raw.ndim == 2:
             return '\n'.join(str(self.one(i)) for i in range(len(self.raw)))
-        stats = self.stats
+        stats = self._stats(self.raw.tolist())
         text = f'{self.status} ({stats.iterations} iterations, cost {stats.cost:.6g}'
         return text + (f', {stats.worst} violated by {stats.violation:.3g})' if stats.violation > 1e-6 else ')')
 

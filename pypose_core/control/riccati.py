@@ -86,7 +86,10 @@ def reference(Q: Tensor, p: Tensor, A: Tensor, B: Tensor, c: Tensor, x0: Tensor,
     V = Q.new_zeros(*batch, n, n)
     v = Q.new_zeros(*batch, n)
     good = torch.ones(batch, dtype=torch.bool, device=Q.device)
-    Ks, ks, Vs, vs = [], [], [], []
+    Ks: list[Tensor] = []
+    ks: list[Tensor] = []
+    Vs: list[Tensor] = []
+    vs: list[Tensor] = []
     for t in reversed(range(steps)):
         F = torch.cat([at(A, t).expand(*batch, n, n), at(B, t).expand(*batch, n, m)], -1)
         H = at(Q, t) + F.mT @ V @ F
@@ -103,7 +106,7 @@ def reference(Q: Tensor, p: Tensor, A: Tensor, B: Tensor, c: Tensor, x0: Tensor,
     if _transform() is None:
         _check(good)
     Ks, ks, Vs, vs = Ks[::-1], ks[::-1], Vs[::-1], vs[::-1]
-    x, u, cost, multipliers = [x0.expand(*batch, n)], [], 0, []
+    x, u, cost, multipliers = [x0.expand(*batch, n)], [], Q.new_zeros(()), []
     for t in range(steps):
         state = x[-1].unsqueeze(-1)
         u.append((Ks[t] @ state).squeeze(-1) + ks[t])
@@ -149,7 +152,8 @@ def _second_gradients(ctx, *bars) -> tuple:
         leaves = [z.view_as(z) if z.requires_grad else z.detach().requires_grad_() for z in ctx.saved_tensors]
         inputs = [z.expand(shape[:1] + z.shape[1:]) if z.shape[0] != shape[0] and len(shape) > 1 else z
                   for z, shape in zip(leaves[:6], ctx.shapes)]
-        outputs = reference(*inputs, ctx.steps)[:3]
+        Q, p, A, B, c, x0 = inputs
+        outputs = reference(Q, p, A, B, c, x0, ctx.steps)[:3]
         firsts = torch.autograd.grad(outputs, inputs, leaves[6:], create_graph=True, materialize_grads=True)
         pairs = [(first, bar) for first, bar in zip(firsts, bars) if bar is not None and bar.shape == first.shape]
         found = torch.autograd.grad([a for a, _ in pairs], leaves, [b for _, b in pairs], create_graph=again,

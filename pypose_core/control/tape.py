@@ -78,7 +78,9 @@ def compile_tape(graph: Graph, outputs: dict[int, int]) -> Tape:
     """Instructions that write each node of `outputs` (position in the record -> node)."""
     order = needed(graph, outputs.values())
     instructions = _fuse(graph, order, set(outputs.values()))
-    constants, inputs, register = [], [], {}
+    constants: list[float] = []
+    inputs: list[tuple[int, int]] = []
+    register: dict[int, int] = {}
     read = {a for _, args in instructions.values() for a in args} | set(outputs.values())
     for n in order:
         if graph.ops[n] == CONSTANT and n in {a for _, args in instructions.values() for a in args}:

@@ -5,6 +5,9 @@ nanoseconds. Where the function cannot be traced, Horizon itself does the same i
 """
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -30,7 +33,8 @@ class TracedStep:
     def __init__(self, system: NLS, n: int, m: int):
         graph = Graph()
         x, u, t = (Traced.inputs(graph, start, shape) for start, shape in ((0, (1, n)), (n, (1, m)), (n + m, ())))
-        after = system.state_transition(x, u, t)
+        transition: Callable[..., Any] = system.state_transition      # with symbols in place of tensors
+        after = transition(x, u, t)
         if not isinstance(after, Traced) or after.elements.size != n:
             raise TypeError(f'the next state must be {n} expressions')
         outputs, inputs = after.nodes(graph), [*x.nodes(graph), *u.nodes(graph)]
