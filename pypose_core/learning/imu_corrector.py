@@ -1,6 +1,7 @@
 """A small causal network that corrects an IMU and says how good each sample is."""
 import math
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -72,7 +73,11 @@ class ImuCorrector(nn.Module):
     preintegration as in Qiu et al., "AirIMU", 2023.
     """
 
-    kind = 'imu_corrector'
+    kind: ClassVar[str] = 'imu_corrector'
+    center: Tensor
+    spread: Tensor
+    jitter: Tensor
+    limit: Tensor
 
     def __init__(self, *, rate: float = 200.0, channels: int = 16, dilations: tuple[int, ...] = (1, 2, 4, 8, 16, 32),
                  limit: tuple[float, float] = (0.01, 0.2), density_range: float = 10.0):
@@ -80,8 +85,9 @@ class ImuCorrector(nn.Module):
         if not rate > 0 or channels < 1 or min(dilations, default=1) < 1 or min(limit) <= 0 or density_range < 1:
             raise ValueError(f'rate {rate}, channels {channels}, dilations {dilations}, limit {limit} must be positive '
                              f'and density_range {density_range} at least 1')
-        self.architecture = {'rate': float(rate), 'channels': channels, 'dilations': list(dilations),
-                             'limit': list(limit), 'density_range': float(density_range)}
+        self.architecture: dict[str, Any] = {
+            'rate': float(rate), 'channels': channels, 'dilations': list(dilations),
+            'limit': list(limit), 'density_range': float(density_range)}
         self.rate, self.dilations = float(rate), tuple(dilations)
         self.register_buffer('center', torch.tensor([0., 0, 0, 0, 0, 9.8]))
         self.register_buffer('spread', torch.tensor([0.5, 0.5, 0.5, 3, 3, 3]))

@@ -170,8 +170,9 @@ class _Loss:
 
 
 def held_out_windows(recordings: Sequence[Recording], corrector: ImuCorrector, config: ImuTrainingConfig,
-                     seconds: float) -> ImuWindows:
-    """What the scores are of: windows of a length from the held-out parts, with the corrector's biases."""
+                     seconds: float) -> ImuWindows | None:
+    """What the scores are of: windows of a length from the held-out parts, with the corrector's biases; None where
+    nothing is held out."""
     biases = {one.name: _calibrate(one, config) for one in recordings}
     return _windows(recordings, biases, corrector.bias.detach().double(), 'held_out', seconds, config,
                     corrector.receptive_field - 1)

@@ -65,9 +65,9 @@ def cut_windows(stamps_ns: NDArray[np.int64], imu: NDArray[np.float64], states: 
     # At the first sample from a known state on: between sparse ones truth is interpolated, which costs accuracy.
     known = states.stamps_ns[np.searchsorted(states.stamps_ns, stamps_ns[first:]).clip(max=len(states.stamps_ns) - 1)]
     candidates = np.searchsorted(stamps_ns, known[::step])
-    starts = [k for k in candidates.tolist() if k + intervals < len(stamps_ns) and stamps_ns[k + intervals] <= finish
+    begins = [k for k in candidates.tolist() if k + intervals < len(stamps_ns) and stamps_ns[k + intervals] <= finish
               and np.diff(stamps_ns[k - context:k + intervals + 1]).max() <= max_gap * 1e9]
-    starts = np.array(starts, dtype=np.int64)
+    starts = np.array(begins, dtype=np.int64)
     if not len(starts):
         raise ValueError(f'no window of {seconds} s lies whole within the span {span} of the known states')
     rows = starts[:, None] + np.arange(-context, intervals + 1)

@@ -1,4 +1,6 @@
 """A network that says whether a loop closure is one."""
+from typing import Any, ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -16,13 +18,15 @@ class LoopVerifier(nn.Module):
         prior: weight of every loop before training.
     """
 
-    kind = 'loop_verifier'
+    kind: ClassVar[str] = 'loop_verifier'
+    center: Tensor
+    spread: Tensor
 
     def __init__(self, *, features: int, hidden: int = 16, prior: float = 0.9):
         super().__init__()
         if min(features, hidden) < 1 or not 0 < prior < 1:
             raise ValueError(f'features {features} and hidden {hidden} must be positive, prior {prior} between 0 and 1')
-        self.architecture = {'features': features, 'hidden': hidden, 'prior': float(prior)}
+        self.architecture: dict[str, Any] = {'features': features, 'hidden': hidden, 'prior': float(prior)}
         self.register_buffer('center', torch.zeros(features))
         self.register_buffer('spread', torch.ones(features))
         self.layers = nn.Sequential(nn.Linear(features, hidden), nn.Tanh(), nn.Linear(hidden, hidden), nn.Tanh())

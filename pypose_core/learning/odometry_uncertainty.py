@@ -1,5 +1,6 @@
 """A network that says how far an odometry or a scan match can be trusted."""
 import math
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -21,14 +22,17 @@ class OdometryUncertainty(nn.Module):
         sigma_range: largest learned factor on sigma_0, either way.
     """
 
-    kind = 'odometry_uncertainty'
+    kind: ClassVar[str] = 'odometry_uncertainty'
+    center: Tensor
+    spread: Tensor
 
     def __init__(self, *, features: int, size: int = 6, hidden: int = 16, sigma_range: float = 100.0):
         super().__init__()
         if min(features, size, hidden) < 1 or not sigma_range > 1:
             raise ValueError(f'features {features}, size {size}, hidden {hidden} must be positive, sigma_range '
                              f'{sigma_range} above 1')
-        self.architecture = {'features': features, 'size': size, 'hidden': hidden, 'sigma_range': float(sigma_range)}
+        self.architecture: dict[str, Any] = {'features': features, 'size': size, 'hidden': hidden,
+                                             'sigma_range': float(sigma_range)}
         self.size, self.log_range = size, math.log(sigma_range)
         self.register_buffer('center', torch.zeros(features))
         self.register_buffer('spread', torch.ones(features))

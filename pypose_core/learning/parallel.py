@@ -35,10 +35,11 @@ def average_gradients(parameters: Sequence[Tensor]) -> None:
             p.grad = torch.zeros_like(p)
     if process_rank()[1] == 1:
         return
-    flat = torch.cat([p.grad.flatten() for p in parameters])
+    gradients = [p.grad for p in parameters if p.grad is not None]      # all of them
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
     dist.all_reduce(flat)
-    for p, grad in zip(parameters, flat.split([p.numel() for p in parameters])):
-        p.grad.copy_(grad.view_as(p))
+    for gradient, total in zip(gradients, flat.split([gradient.numel() for gradient in gradients])):
+        gradient.copy_(total.view_as(gradient))
 
 
 def sum_over_processes(value: float) -> float:

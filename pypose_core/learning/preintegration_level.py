@@ -1,9 +1,10 @@
 """Preintegration as the lower level: where corrected samples lead from a known state, and how sure that is."""
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pypose_core.inertial import ImuNoise, Preintegrated, preintegrate
 from pypose_core.lie import so3
@@ -46,10 +47,11 @@ class PreintegrationLevel:
     def __init__(self, gravity: Tensor):
         self.gravity = gravity.to(torch.float64)
 
-    def __call__(self, front_end: nn.Module, windows: ImuWindows) -> Motion:
-        corrected: CorrectedImu = front_end(windows.samples)
+    def __call__(self, front_end: Callable[[Tensor], CorrectedImu], windows: ImuWindows) -> Motion:
+        corrected = front_end(windows.samples)
         first = windows.samples.shape[1] - windows.dt.shape[1] - 1
         found = corrected.part(slice(first, None)).preintegrate(windows.dt)
+        assert found.covariance is not None     # CorrectedImu has the noise
         return Motion(motion_error(found, windows, self.gravity), found.covariance[:, :9, :9], corrected.change)
 
 

@@ -5,7 +5,7 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +39,11 @@ class Progress:
     """Steps of the epoch without a finite gradient: they were not taken."""
 
 
+def _several(data: Data | Sequence[Data]) -> list[Data]:
+    """One set is a list of one; only lists and tuples hold several, for a set looks like a sequence itself."""
+    return list(data) if isinstance(data, list | tuple) else [cast(Data, data)]
+
+
 class BilevelTrainer:
     """Trains a network on what a solver makes of its outputs.
 
@@ -62,7 +67,7 @@ class BilevelTrainer:
         config: parameters.
     """
 
-    def __init__(self, network: nn.Module, lower: Callable[[nn.Module, Any], Any],
+    def __init__(self, network: nn.Module, lower: Callable[[Callable[..., Any], Any], Any],
                  loss: Callable[[Any, Any], Tensor], config: TrainingConfig | None = None):
         self.network, self.lower, self.loss = network, lower, loss
         self.config = config or TrainingConfig()
@@ -86,9 +91,7 @@ class BilevelTrainer:
             progress: called after each epoch.
             until: epoch to stop before, to go on later; the schedule is that of the whole run.
         """
-        sets = list(data) if isinstance(data, list | tuple) else [data]
-        checks = [] if validation is None else (
-            list(validation) if isinstance(validation, list | tuple) else [validation])
+        sets, checks = _several(data), [] if validation is None else _several(validation)
         if not sum(len(one) for one in sets):
             raise ValueError('there is nothing to train on: the data is empty')
         if self.epoch == 0 and checks and self.config.keep_best:

@@ -83,12 +83,15 @@ class TrajectoryLevel:
 
     def __call__(self, network: Callable[[Tensor], CorrectedImu], window: KeyframeWindow) -> TrajectorySolution:
         motion = intervals(network, window)
+        assert motion.covariance is not None    # CorrectedImu has the noise
         information = torch.cholesky_inverse(torch.linalg.cholesky(motion.covariance + torch.diag(FLOOR)))
         row = motion.row()
         layer = self._layer(window, row, information)
         measured = torch.cat([window.poses, window.states.new_zeros(len(window.poses), 9)], 1)[window.used]
         states = layer(row, information, measured, start={'state': window.states})['state']
-        return TrajectorySolution(states, row, information, layer.inputs[0][0], str(layer.result))
+        imu = layer.inputs[0][0]
+        assert isinstance(imu, Imu)     # as _layer() makes it
+        return TrajectorySolution(states, row, information, imu, str(layer.result))
 
     def _layer(self, window: KeyframeWindow, row: Tensor, information: Tensor) -> SolverLayer:
         """The graph of this pattern of keyframes; its analysis is made once."""
