@@ -58,10 +58,10 @@ def _rotated(x: float, y: float, z: float, w: float, vx: float, vy: float, vz: f
 
 def compose(T_a_b: np.ndarray, T_b_c: np.ndarray) -> np.ndarray:
     """T_a_c (7,)."""
-    ax, ay, az, *p = T_a_b.tolist()
-    bx, by, bz, *q = T_b_c.tolist()
-    x, y, z = _rotated(*p, bx, by, bz)
-    return np.array((ax + x, ay + y, az + z, *_product(*p, *q)))
+    ax, ay, az, px, py, pz, pw = T_a_b.tolist()
+    bx, by, bz, qx, qy, qz, qw = T_b_c.tolist()
+    x, y, z = _rotated(px, py, pz, pw, bx, by, bz)
+    return np.array((ax + x, ay + y, az + z, *_product(px, py, pz, pw, qx, qy, qz, qw)))
 
 
 def inverse(T_a_b: np.ndarray) -> np.ndarray:

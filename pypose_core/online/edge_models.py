@@ -77,9 +77,13 @@ class LoopModel:
 
 def load_odometry_model(path: str | Path) -> OdometryModel:
     """CheckpointError: the file cannot be used, and why."""
-    return OdometryModel(load_checkpoint(Path(path).expanduser(), kind=OdometryUncertainty.kind).front_end)
+    network = load_checkpoint(Path(path).expanduser(), kind=OdometryUncertainty.kind).front_end
+    assert isinstance(network, OdometryUncertainty)     # its kind
+    return OdometryModel(network)
 
 
 def load_loop_model(path: str | Path) -> LoopModel:
     """CheckpointError: the file cannot be used, and why."""
-    return LoopModel(load_checkpoint(Path(path).expanduser(), kind=LoopVerifier.kind).front_end)
+    network = load_checkpoint(Path(path).expanduser(), kind=LoopVerifier.kind).front_end
+    assert isinstance(network, LoopVerifier)     # its kind
+    return LoopModel(network)

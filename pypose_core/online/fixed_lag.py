@@ -89,6 +89,12 @@ def _without_first(problem: WindowProblem, prior: Prior) -> WindowProblem:
         prior_states=prior.states, prior_information=prior.information, prior_gradient=prior.gradient)
 
 
+def _linked(keyframe: Keyframe) -> np.ndarray:
+    """The row of a keyframe that has one before it."""
+    assert keyframe.row is not None
+    return keyframe.row
+
+
 class FixedLagWindow:
     """Keyframes in time order, from the oldest that is not marginalized to the newest."""
 
@@ -180,7 +186,7 @@ class FixedLagWindow:
     def _reintegrate(self) -> None:
         for before, keyframe in zip(self.keyframes, self.keyframes[1:]):
             bias = before.state[10:]
-            if (np.abs(bias - keyframe.row[BIAS]) > REINTEGRATE_BIAS).any():
+            if (np.abs(bias - _linked(keyframe)[BIAS]) > REINTEGRATE_BIAS).any():
                 keyframe.row, keyframe.samples = self._integrate(before.stamp_ns, keyframe.stamp_ns, bias)
 
     def _problem(self) -> WindowProblem:
@@ -191,7 +197,7 @@ class FixedLagWindow:
         swinging = [(i, k.rate) for i, k in enumerate(self.keyframes) if k.rate is not None]
         return WindowProblem(
             states=_stack([k.state for k in self.keyframes], 16),
-            imu=_stack([k.row for k in self.keyframes[1:]], ROW_SIZE),
+            imu=_stack([_linked(k) for k in self.keyframes[1:]], ROW_SIZE),
             pose_index=torch.tensor([i for i, _ in poses], dtype=torch.int64),
             pose=_stack([c.pose for _, c in poses], 7),
             pose_information=_stack([c.sqrt_information for _, c in poses], 6, 6),
@@ -210,6 +216,7 @@ class FixedLagWindow:
 
     def apply(self, job: SolveJob) -> list[Keyframe]:
         """Take a finished, successful job's states; returns the keyframes that were marginalized."""
+        assert job.solution is not None         # it is finished
         for keyframe, state in zip(self.keyframes, job.solution.states.numpy()):
             keyframe.state = state.copy()
         if job.prior is None:

@@ -50,7 +50,7 @@ class ImuBuffer:
         self._stamps_np[self._end] = stamp_ns
         self._samples_np[self._end] = sample
         if density is not None:
-            self._densities[self._end] = density
+            self._densities[self._end] = density    # type: ignore[index]   # at each sample: keep_densities() came before
         self._end += 1
 
     def _make_room(self) -> None:
@@ -60,7 +60,7 @@ class ImuBuffer:
             self._allocate(2 * len(self._stamps_np))
         self._stamps_np[:count] = stamps
         self._samples_np[:count] = samples
-        if densities is not None:
+        if densities is not None and self._densities is not None:
             self._densities[:count] = densities
         self._begin, self._end = 0, count
 

@@ -63,6 +63,7 @@ class ImuFrontEnd:
     @property
     def walk(self) -> tuple[float, float]:
         """Random walks of the corrector in use, mean over the axes: rad/s²/√Hz and m/s³/√Hz."""
+        assert self.corrector is not None       # who asks has one in use
         gyroscope, accelerometer = np.sqrt(np.square(self.corrector.walk).reshape(2, 3).mean(axis=1)).tolist()
         return gyroscope, accelerometer
 
@@ -98,8 +99,10 @@ class ImuFrontEnd:
             at_rest: (6,) what the present corrector makes, or would make, of the robot standing still.
         """
         raw = at_rest.copy()
-        for _ in range(3 if self.corrector is not None else 0):     # the corrector is near the identity
-            raw += at_rest - self.corrector.steady(raw)
+        if self.corrector is not None:
+            for _ in range(3):      # the corrector is near the identity
+                raw += at_rest - self.corrector.steady(raw)
+        assert self._next is not None           # it is due
         self.corrector, self._next = self._next, None
         return self.corrector.steady(raw) - at_rest
 

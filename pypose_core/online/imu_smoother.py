@@ -72,7 +72,7 @@ class ImuSmoother:
         self._job: SolveJob | None = None
         self._last_ns = 0
         self._last_dt = 0.0
-        self._correction_ns: int | None = None
+        self._correction_ns: int | None = None      # set where there are keyframes, so wherever it is read
         self._odometry: tuple[int, np.ndarray] | None = None
         self._placed = False
         self._converged = False
@@ -152,7 +152,7 @@ class ImuSmoother:
         self._last_ns, self._last_dt, self._output.stamp_ns = stamp_ns, dt, stamp_ns
         if outcome != FINE:
             self._diverged(f'the speed exceeds max_velocity ({self.config.max_velocity} m/s) or is not finite')
-        elif stamp_ns - self._correction_ns > self.config.correction_timeout * 1e9:
+        elif stamp_ns - self._correction_ns > self.config.correction_timeout * 1e9:   # type: ignore[operator]
             self.status = Status.STALE
         return Verdict.ACCEPTED
 
@@ -311,7 +311,7 @@ class ImuSmoother:
             covariance: (6, 6) ROS order; zeros on the diagonal are unknown and replaced by pose_sigma.
         """
         verdict, T_odom_base, usable = self._check(stamp_ns, T_odom_base, covariance, self.config.pose_sigma)
-        if not verdict.accepted:
+        if usable is None:
             return self._count(verdict)
         correction = corrections.absolute(stamp_ns, T_odom_base, usable, self.T_base_imu)
         if not self._window.keyframes:
@@ -334,7 +334,7 @@ class ImuSmoother:
                 the diagonal are unknown and replaced by odometry_sigma.
         """
         verdict, T_ref_base, usable = self._check(stamp_ns, T_ref_base, covariance, self.config.odometry_sigma)
-        if not verdict.accepted:
+        if usable is None:
             return self._count(verdict)
         before = self._odometry
         if before is not None and stamp_ns <= before[0]:
@@ -397,7 +397,7 @@ class ImuSmoother:
     def set_pose(self, T_odom_base: np.ndarray, covariance: np.ndarray) -> Verdict:
         """Put the estimate at a pose now; biases and the velocity seen from the body stay."""
         verdict, pose, usable = self._check(1, T_odom_base, covariance, self.config.pose_sigma)
-        if not verdict.accepted:
+        if usable is None:
             return self._count(verdict)
         correction = corrections.absolute(self._last_ns, pose, usable, self.T_base_imu)
         return self._start_at(correction) if not self._window.keyframes else self._place(correction, level=False)
@@ -448,6 +448,7 @@ class ImuSmoother:
         self._pending = [c for c in self._pending if c.stamp_ns > self._last_ns]
         for correction in due:
             self._window.add(correction)
+            assert self._correction_ns is not None      # _start() has set it
             self._correction_ns = max(self._correction_ns, correction.stamp_ns)
         if not due:
             self._window.insert(self._last_ns)
@@ -474,6 +475,7 @@ class ImuSmoother:
         self._buffer.forget_before(self._window.first.stamp_ns)
         self._anchor(newest, solution.covariance.numpy())
         if self._converged:
+            assert self._correction_ns is not None      # _start() has set it
             fresh = self._last_ns - self._correction_ns <= config.correction_timeout * 1e9
             self.status = Status.RUNNING if fresh else Status.STALE
 

@@ -163,17 +163,17 @@ class LoopDetector:
     def _thinned(self, points: NDArray, planar: bool) -> torch.Tensor:
         points = np.asarray(points, float)
         reach = np.linalg.norm(points, axis=1)
-        points = torch.from_numpy(points[np.isfinite(reach) & (reach < self.config.max_range) & (reach > 1e-3)])
-        if len(points) == 0:
-            return points
-        points = voxel_filter(points, [self.config.voxel] * 3)
-        if len(points) > self.config.max_points:
-            points = points[torch.linspace(0, len(points) - 1, self.config.max_points).long()]
+        near = torch.from_numpy(points[np.isfinite(reach) & (reach < self.config.max_range) & (reach > 1e-3)])
+        if len(near) == 0:
+            return near
+        near = voxel_filter(near, [self.config.voxel] * 3)
+        if len(near) > self.config.max_points:
+            near = near[torch.linspace(0, len(near) - 1, self.config.max_points).long()]
         if not planar:
-            return points
+            return near
         # Walls, so that there are surfaces to have normals.
-        up = torch.tensor([0.0, 0.0, 1.5 * self.config.voxel], dtype=points.dtype)
-        return torch.cat([points - up, points, points + up])
+        up = torch.tensor([0.0, 0.0, 1.5 * self.config.voxel], dtype=near.dtype)
+        return torch.cat([near - up, near, near + up])
 
     def _estimate(self, scan: Scan) -> NDArray:
         """T_map_base of a kept scan, or of a new one by the correction of the last one that has an estimate."""
@@ -208,12 +208,12 @@ class LoopDetector:
         config = self.config
         results = []
         for start in (guess, turned):
-            T = SE3(torch.from_numpy(start))
+            init = SE3(torch.from_numpy(start))
             # Widely first: the guess may be off by metres; then only what truly matches.
             for reach in (4 * config.max_distance, config.max_distance):
-                result = register(later.points, earlier.points, method='plane', init=T, kernel=Huber(config.voxel),
+                result = register(later.points, earlier.points, method='plane', init=init, kernel=Huber(config.voxel),
                                   max_distance=reach, iterations=20, tolerance=1e-4)
-                T = result.T_target_source
+                init = result.T_target_source
             results.append(result)
         best, other = sorted(results, key=lambda result: -result.matched / (1e-3 + result.rmse))
         T = best.T_target_source.tensor().numpy()

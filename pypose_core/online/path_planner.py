@@ -104,6 +104,7 @@ class PathPlanner:
 
     def _distances(self) -> DistanceField:
         if self._field is None:
+            assert self._cells is not None      # plan() asks only with a map
             occupied = self._cells >= self.config.occupied
             if not self.config.allow_unknown:
                 occupied |= self._cells < 0
@@ -117,7 +118,7 @@ class PathPlanner:
 
     def _relaxed(self, goal: Tensor, tolerance: float) -> Tensor:
         """The goal, or the nearest centre of a cell with room for the robot that is no farther away than allowed."""
-        distances, radius = self._field, self.config.plan.radius
+        distances, radius = self._distances(), self.config.plan.radius
         if tolerance <= 0 or not distances.contains(goal) or distances(goal) > radius:
             return goal
         free = (distances.values > radius + MARGIN * distances.resolution).nonzero().flip(-1)

@@ -1,4 +1,6 @@
 """IMU-rate propagation: the estimate now, from the last optimized keyframe through the samples since."""
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -45,6 +47,8 @@ class ImuPropagator:
         self.values[Workspace.GRAVITY] = config.gravity
         self.values[Workspace.EXTRINSIC] = T_imu_base
         self.values[Workspace.MAX_VELOCITY] = config.max_velocity
+        self._advance: Callable[..., int]
+        self._output: Callable[..., None]
         if native.available:
             self._advance, self._output = torch.ops.pypose.imu_advance_, torch.ops.pypose.imu_output_
         else:

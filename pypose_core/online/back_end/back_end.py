@@ -1,5 +1,6 @@
 """The pose-graph back-end: keyframes from odometry, loop closures and absolute measurements, one consistent map."""
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -196,16 +197,17 @@ class PoseGraphBackEnd:
 
     def add_edge(self, edge: EdgeInput) -> tuple[Verdict, str]:
         """A relative pose between two keyframes, most often a loop closure; the answer and a sentence."""
-        edge = usable_edge(edge, self.config.loop_sigma)
-        if isinstance(edge, Verdict):
+        usable = usable_edge(edge, self.config.loop_sigma)
+        if isinstance(usable, Verdict):
             sentence = 'dropped: the information is not symmetric positive semidefinite'
-            return edge, sentence if edge is Verdict.BAD_COVARIANCE else str(edge)
-        newest = max((s for s in (edge.from_stamp_ns, edge.to_stamp_ns) if s is not None), default=0)
+            return usable, sentence if usable is Verdict.BAD_COVARIANCE else str(usable)
+        source = usable.source or 'a front-end'
+        newest = max((s for s in (usable.from_stamp_ns, usable.to_stamp_ns) if s is not None), default=0)
         if newest > self.stamp_ns:
-            if not self._pending.add(newest, f'edge from {edge.source or "a front-end"}', lambda: self._insert(edge)):
+            if not self._pending.add(newest, f'edge from {source}', lambda: self._insert(usable)):
                 return Verdict.TOO_NEW, 'dropped: too many measurements wait for odometry'
             return Verdict.QUEUED, 'accepted; it enters when odometry has reached its stamps'
-        return self._insert(edge)
+        return self._insert(usable)
 
     def _insert(self, edge: EdgeInput) -> tuple[Verdict, str]:
         ends, transform = [], edge.transform
@@ -221,8 +223,8 @@ class PoseGraphBackEnd:
             ends.append(row)
         if ends[0] == ends[1]:
             return self._refuse(edge, 'both ends are the same keyframe')
-        self._append_edge(edge.kind if edge.kind is not EdgeKind.ODOMETRY else EdgeKind.LOOP, *ends, transform,
-                          edge.information, edge.source)
+        self._append_edge(edge.kind if edge.kind is not EdgeKind.ODOMETRY else EdgeKind.LOOP, ends[0], ends[1],
+                          transform, edge.information, edge.source)
         self._dirty = True
         return Verdict.ACCEPTED, f'accepted between keyframes {self._id(ends[0])} and {self._id(ends[1])}'
 
@@ -257,10 +259,10 @@ class PoseGraphBackEnd:
         if stamp_ns <= 0:
             return Verdict.ZERO_STAMP
         verdict = check_pose(T_map_base)
-        covariance = usable_covariance(covariance, self.config.pose_sigma) if verdict.accepted else verdict
-        if isinstance(covariance, Verdict):
-            return covariance
-        pose, information = np.array(T_map_base, float), np.linalg.inv(covariance)
+        usable = usable_covariance(covariance, self.config.pose_sigma) if verdict.accepted else verdict
+        if isinstance(usable, Verdict):
+            return usable
+        pose, information = np.array(T_map_base, float), np.linalg.inv(usable)
         return self._when_reached(stamp_ns, 'pose', lambda: self._insert_pose(stamp_ns, pose, information))
 
     def _when_reached(self, stamp_ns: int, kind: str, insert) -> Verdict:
@@ -301,10 +303,10 @@ class PoseGraphBackEnd:
             return Verdict.ZERO_STAMP
         if not np.isfinite(position).all():
             return Verdict.NOT_FINITE
-        covariance = usable_fix_covariance(covariance, self.config.gnss_sigma)
-        if isinstance(covariance, Verdict):
-            return covariance
-        position, information = np.array(position, float), np.linalg.inv(covariance)
+        usable = usable_fix_covariance(covariance, self.config.gnss_sigma)
+        if isinstance(usable, Verdict):
+            return usable
+        position, information = np.array(position, float), np.linalg.inv(usable)
         return self._when_reached(stamp_ns, 'fix', lambda: self._insert_fix(stamp_ns, position, information))
 
     def _insert_fix(self, stamp_ns: int, position: NDArray, information: NDArray) -> Verdict:
@@ -357,7 +359,8 @@ class PoseGraphBackEnd:
         if not wanted or self._job is not None or len(self.keyframes) < 2:
             return None
         self._dirty = False
-        limits = {'max_iterations': max_iterations or self.config.max_iterations, 'generation': self._generation}
+        limits: dict[str, Any] = {
+            'max_iterations': max_iterations or self.config.max_iterations, 'generation': self._generation}
         if force or self.inertial is not None or self.config.robust in JUDGES:
             self._solver = None         # what it has is out of date after this
             graph = (self.config, self.keyframes['pose'].copy(), self.edges.rows(0, EDGE_COLUMNS),
@@ -417,6 +420,7 @@ class PoseGraphBackEnd:
             self.covariance = carried(self.covariance, poses[i], poses[j], self.edges['information'][row])
         self.revision += 1
         if solution.states is not None:
+            assert self.inertial is not None        # the states are of its variables
             self.inertial.take(solution.states)
         for event in judge_edges(self.config, self.keyframes['id'], self.edges, *solution.edges):
             self._events.add(event)

@@ -106,4 +106,5 @@ def _together(judged: dict[str, tuple], names: tuple[str, str]) -> tuple[NDArray
     found = [judged[name] for name in names if name in judged]
     if not found:
         return np.empty(0, int), np.empty(0), np.empty(0, bool)
-    return tuple(np.concatenate(column) for column in zip(*found))
+    rows, chi2, rejected = (np.concatenate(column) for column in zip(*found))
+    return rows, chi2, rejected

@@ -15,10 +15,12 @@ import os
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from pypose_core.graph import G2oError, read_g2o
+from pypose_core.graph.factors.base import Measured
 
 from .records import edge_table, keyframe_table, prior_table
 from .table import Table
@@ -127,8 +129,10 @@ def read_session(path: Path) -> SessionFile:
     for number, pose in zip(ids.tolist(), poses):
         keyframes.append(id=number, stamp_ns=(number + 1) * 10 ** 9, odom=pose, odom_covariance=np.nan, pose=pose)
     for k, (i, j) in enumerate(ends.tolist()):
-        edges.append(kind=0 if j == i + 1 else 1, ends=(i, j), measured=batches[0].measured[k],
-                     information=batches[0].information[k], rejected=False, chi2=0.0, source=0)
+        between = batches[0]
+        assert isinstance(between, Measured) and between.information is not None        # as read_g2o() makes them
+        edges.append(kind=0 if j == i + 1 else 1, ends=(i, j), measured=between.measured[k],
+                     information=between.information[k], rejected=False, chi2=0.0, source=0)
     return SessionFile(keyframes, edges, prior_table(), ['', str(path.name)], None)
 
 
@@ -168,7 +172,7 @@ def _with_notes(path: Path, ids, poses, ends, batches, notes: dict[str, list]) -
     keyframes, edges, priors = keyframe_table(), edge_table(), prior_table()
     at = {number: row for row, number in enumerate(ids.tolist())}
     with _blamed(path, line):
-        datum = None if header['datum'] is None else tuple(map(float, header['datum']))
+        datum: Any = None if header['datum'] is None else tuple(map(float, header['datum']))
         sources = list(map(str, header['sources']))
     for line, note in notes['keyframe']:
         with _blamed(path, line):

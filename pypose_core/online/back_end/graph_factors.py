@@ -1,5 +1,6 @@
 """The back-end's tables as factors of a graph over one set of SE3 variables, 'pose'."""
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +31,8 @@ def make_factors(config: BackEndConfig, edges: dict[str, NDArray], priors: dict[
     Robust kernels are those of `config`. Where it judges the rows anew each time (gnc, pcm), rejected ones are factors
     like others; else they are left out.
     """
-    kernel = {'kernel': RobustKernel.HUBER, 'width': config.huber_width} if config.robust == 'huber' else {}
+    huber = config.robust == 'huber'
+    kernel: dict[str, Any] = {'kernel': RobustKernel.HUBER, 'width': config.huber_width} if huber else {}
     found: dict[str, tuple[Factors, NDArray]] = {}
     between = Between if body_frame is None else partial(FrameBetween, frame=body_frame)
     odometry = edges['kind'] == EdgeKind.ODOMETRY

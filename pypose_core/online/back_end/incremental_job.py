@@ -1,5 +1,7 @@
 """Solves whose work is bounded by what is new, whatever the size of the map."""
 import time
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,26 +59,27 @@ class IncrementalSolver:
         updates, initial = 1, done.stats.cost
         while updates < max_updates and time.perf_counter() < until:
             before = done
-            done = self._graph.update()
+            done = graph.update()
             updates += 1
             if not done.status.ok:
                 done = before
                 break
             if not done.stats.relinearized:
                 break
-        return self._solution(str(done), updates, initial, done.stats.cost), ''
+        return self._solution(graph, str(done), updates, initial, done.stats.cost), ''
 
-    def _solution(self, status: str, updates: int, initial: float, final: float) -> Solution:
-        pose = self._graph.values('pose')
-        covariance = about_map_axes(self._graph.covariance('pose', len(pose) - 1), pose[-1])
+    def _solution(self, graph: IncrementalGraph, status: str, updates: int, initial: float, final: float) -> Solution:
+        pose = graph.values('pose')
+        covariance = about_map_axes(graph.covariance('pose', len(pose) - 1), pose[-1])
         self._merge()
-        judged = {'loops': (NO_ROWS, np.empty(0)), 'priors': (NO_ROWS, np.empty(0))}
+        judged: dict[str, tuple[NDArray, NDArray]] = {
+            'loops': (NO_ROWS, np.empty(0)), 'priors': (NO_ROWS, np.empty(0))}
         for name, batch, rows in self._judged:
             kind = 'loops' if name == 'loops' else 'priors'
             squared = batch.squared({'pose': pose}).numpy()
-            judged[kind] = tuple(np.concatenate(pair) for pair in zip(judged[kind], (rows, squared)))
-        results = [(rows, squared, np.zeros(len(rows), bool)) for rows, squared in judged.values()]
-        return Solution(pose.numpy(), covariance, status, updates, initial, final, *results)
+            judged[kind] = np.concatenate([judged[kind][0], rows]), np.concatenate([judged[kind][1], squared])
+        loops, on_poses = ((rows, squared, np.zeros(len(rows), bool)) for rows, squared in judged.values())
+        return Solution(pose.numpy(), covariance, status, updates, initial, final, loops, on_poses)
 
     def _merge(self) -> None:
         """Few large batches instead of many small ones: each costs a call."""
@@ -93,11 +96,12 @@ class IncrementalSolver:
 def _joined(batches: list[Factors]) -> Factors:
     """One batch of all rows; of one kind and one kernel."""
     first = batches[0]
-    options = {'kernel': first.kernel, 'width': first.width,
-               'information': torch.cat([batch.information for batch in batches])}
+    information = [batch.information for batch in batches if batch.information is not None]     # all have one
+    options: dict[str, Any] = {'kernel': first.kernel, 'width': first.width, 'information': torch.cat(information)}
     data = {name: torch.cat([batch.data[name] for batch in batches]) for name in first.data}
-    joined = type(first)(first.variables[0], torch.cat([batch.index for batch in batches]), data.pop('measured'),
-                         **data, **options)
+    make: Callable[..., Factors] = type(first)
+    joined = make(first.variables[0], torch.cat([batch.index for batch in batches]), data.pop('measured'),
+                  **data, **options)
     joined.check({'pose': SE3})
     return joined
 

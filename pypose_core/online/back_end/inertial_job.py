@@ -65,7 +65,7 @@ class InertialJob(BatchJob):
         axes = so3.matrix(measured[3:])
         turn = torch.diag(torch.tensor([LEVEL_SIGMA, LEVEL_SIGMA, heading], dtype=torch.float64) ** -2)
         information = torch.block_diag(torch.eye(3, dtype=torch.float64) * position ** -2, axes.mT @ turn @ axes)
-        return FramePrior('pose', [0], measured, information=information, frame=se3.inv(self._E))
+        return FramePrior('pose', torch.tensor([0]), measured, information=information, frame=se3.inv(self._E))
 
     def _solution(self, graph: FactorGraph, **found) -> Solution:
         state = graph.values['pose']

@@ -105,7 +105,7 @@ class OdometryBuffer:
             return None, None
         after, frame = int(np.searchsorted(stamps_ns, stamp_ns)), self.frame(stamp_ns)
         row = min((r for r in (after - 1, after) if 0 <= r < len(stamps_ns)),
-                  key=lambda r: (self.frame(stamps_ns[r]) != frame, abs(int(stamps_ns[r]) - stamp_ns)))
+                  key=lambda r: (self.frame(int(stamps_ns[r])) != frame, abs(int(stamps_ns[r]) - stamp_ns)))
         then = self.at(stamp_ns, tolerance_ns) if self.frame(stamps_ns[row]) == frame else None
         near = then is not None or abs(int(stamps_ns[row]) - stamp_ns) <= tolerance_ns
         return (row if near else None), then

@@ -11,7 +11,8 @@ class Table:
     """
 
     def __init__(self, **columns: tuple[type, tuple[int, ...]]):
-        self._data = {name: np.zeros((64, *shape), dtype) for name, (dtype, shape) in columns.items()}
+        self._data: dict[str, NDArray] = {
+            name: np.zeros((64, *shape), dtype) for name, (dtype, shape) in columns.items()}
         self._count = 0
 
     def __len__(self) -> int:

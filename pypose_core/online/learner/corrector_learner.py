@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pypose_core.learning import (
     BilevelTrainer,
+    Checkpoint,
     CheckpointError,
     ImuCorrector,
     KeyframeWindow,
@@ -27,7 +28,7 @@ from pypose_core.metric import Trajectory
 from .config import LearnerConfig
 from .history import ImuHistory, at_imu, cut
 from .promotion import Judgement, judge
-from .store import WeightStore
+from .store import WeightStore, corrector_of
 
 CALIBRATED = 16
 """Windows that tell the biases in a round."""
@@ -116,9 +117,9 @@ class CorrectorLearner:
         self.report: Report | None = None
         self.rounds = 0
         if store.in_use is not None:
-            self._use(store.load(store.in_use).front_end)
+            trainer = self._use(store.load(store.in_use))
             if store.training.exists():
-                self.trainer.resume(store.training)
+                trainer.resume(store.training)
 
     # --- inputs, in the thread of the callbacks --------------------------------------------------
 
@@ -171,16 +172,15 @@ class CorrectorLearner:
         for _ in range(2):
             self.calibrate(corrector, windows)
         corrector.scale_inputs(torch.cat([w.samples for w in windows]))
-        self.store.promote(self.store.offer(corrector, Metadata(rate=rate, seed=self.config.seed, note='biases only'))
-                           .sha256)
-        self._use(self.store.load(self.store.in_use).front_end)
+        self._use(self.store.load(self.store.promote(
+            self.store.offer(corrector, Metadata(rate=rate, seed=self.config.seed, note='biases only')).sha256)))
 
     @torch.no_grad()
     def calibrate(self, corrector: ImuCorrector, windows: Sequence[KeyframeWindow]) -> None:
         """Take off the biases that the windows' trajectories still have in common."""
         found = [self._loose(corrector, replace(w, used=torch.ones_like(w.used))).states[:, 10:].mean(0)
                  for w in windows]
-        corrector.bias += torch.stack(found).median(0).values
+        corrector.bias.add_(torch.stack(found).median(0).values)
 
     def losses(self, corrector: ImuCorrector, windows: Sequence[KeyframeWindow]) -> NDArray[np.float64]:
         """(N,) of each window, nan where it cannot be estimated."""
@@ -197,7 +197,8 @@ class CorrectorLearner:
         """Root mean square of the predictions' errors, rad and m, over all predicted keyframes."""
         with torch.no_grad():
             errors = [prediction_errors(self.level(corrector, w).states, w) for w in windows]
-        return tuple(float(torch.cat(part).square().sum(1).mean().sqrt()) for part in zip(*errors))
+        rotation, position = (float(torch.cat(part).square().sum(1).mean().sqrt()) for part in zip(*errors))
+        return rotation, position
 
     # --- weights ---------------------------------------------------------------------------------
 
@@ -211,7 +212,7 @@ class CorrectorLearner:
             raise CheckpointError('no candidate is better than the weights in use: ' + (
                 'no round has ended yet' if self.report is None else self.report.judgement.sentence))
         path = self.store.promote(self.report.sha256)
-        self.current = self.store.load(path).front_end
+        self.current = corrector_of(self.store.load(path))
         self._promoted_ns = self.history.newest_ns
         self.report = replace(self.report, judgement=Judgement(False, 'it is in use'))
         return str(path)
@@ -219,7 +220,7 @@ class CorrectorLearner:
     def roll_back(self) -> str:
         """Use the version before again, and train on from it; its file."""
         path = self.store.roll_back()
-        self._use(self.store.load(path).front_end)
+        self._use(self.store.load(path))
         self.store.training.unlink(missing_ok=True)
         self.report = None
         return str(path)
@@ -229,9 +230,9 @@ class CorrectorLearner:
         if self.trainer is not None:
             self.trainer.save(self.store.training)
 
-    def _use(self, front_end: ImuCorrector) -> None:
+    def _use(self, checkpoint: Checkpoint) -> BilevelTrainer:
         """Weights in use, and a copy of them to train on."""
-        self.current = front_end
+        self.current = front_end = corrector_of(checkpoint)
         network = ImuCorrector(**front_end.architecture).to(front_end.bias.dtype)
         network.load_state_dict(front_end.state_dict())
         # Predictions do not tell the noise, and biases are found in closed form, far better than by steps of Adam.
@@ -241,6 +242,7 @@ class CorrectorLearner:
         self.trainer = BilevelTrainer(network, self._solve, self._loss, TrainingConfig(
             epochs=1, batch_size=config.batch_size, learning_rate=config.learning_rate, schedule='constant',
             warmup=0.0, grad_clip=config.grad_clip, seed=config.seed))
+        return self.trainer
 
     def _solve(self, network: Callable, batch: Sequence[KeyframeWindow]):
         return [self.level(network, window) for window in batch]
@@ -278,6 +280,7 @@ class Round:
         if learner.trainer is None:
             learner.start(train, 1e9 / float(np.median(np.diff(self._data[0]))))
         trainer = learner.trainer
+        assert trainer is not None and isinstance(trainer.network, ImuCorrector)      # _use() has made it
         data, generator = KeyframeWindows(train), torch.Generator().manual_seed(config.seed * 9973 + trainer.step)
         trainer.network.train()
         losses = []
@@ -288,12 +291,14 @@ class Round:
             if k >= config.steps // 2:
                 mean.update_parameters(trainer.network)
             pause()
-        learner.calibrate(mean.module, data[torch.randperm(len(data), generator=generator)[:CALIBRATED]])
-        trainer.network.bias.data.copy_(mean.module.bias)
-        checkpoint = learner.store.offer(mean.module, Metadata(
+        average = mean.module
+        assert isinstance(average, ImuCorrector)        # a copy of the network
+        learner.calibrate(average, data[torch.randperm(len(data), generator=generator)[:CALIBRATED]])
+        trainer.network.bias.data.copy_(average.bias)
+        checkpoint = learner.store.offer(average, Metadata(
             metrics={'loss_train': float(np.mean(losses))}, rate=trainer.network.rate, seed=config.seed,
             note='supervised by the pose graph'))
-        candidate, current = (learner.losses(one, held_out) for one in (checkpoint.front_end, learner.current))
+        candidate, current = (learner.losses(one, held_out) for one in (corrector_of(checkpoint), learner.current))
         learner.save()
         learner.rounds += 1
         self.report = Report(
@@ -313,7 +318,7 @@ class Round:
             stamps, samples, known, Trajectory(stamps_ns, poses).interpolated(known).poses)
         if not held_out:
             return None
-        first = self._learner.store.load(self._learner.store.path(1)).front_end
+        first = corrector_of(self._learner.store.load(self._learner.store.path(1)))
         return self._learner.rmse(first, held_out), self._learner.rmse(self._learner.current, held_out)
 
     def _relapse(self, held_out: list, begins: list[int], current: NDArray) -> Judgement:
@@ -322,6 +327,6 @@ class Round:
         since = [k for k, begin in enumerate(begins) if begin > learner._promoted_ns > 0]
         if len(learner.store.versions) < 2 or len(since) < config.min_windows:
             return Judgement(False, 'too little was seen since the promotion')
-        before = learner.store.load(learner.store.path(learner.store.versions[-2])).front_end
+        before = corrector_of(learner.store.load(learner.store.path(learner.store.versions[-2])))
         losses = learner.losses(before, [held_out[k] for k in since])
         return judge(losses, current[since], margin=0.0, min_windows=config.min_windows)

@@ -71,7 +71,8 @@ def cut(stamps_ns: NDArray[np.int64], samples: NDArray[np.float64], keyframes_ns
         keyframes_ns, poses: (M,) and T_world_imu (M, 7) of the keyframes.
         context: samples before the first keyframe.
     """
-    windows, numbers = [], []
+    windows: list[KeyframeWindow] = []
+    numbers: list[int] = []
     if len(stamps_ns) < context + 2 or len(keyframes_ns) < MIN_KEYFRAMES:
         return windows, numbers
     period = round(seconds * 1e9)

@@ -4,7 +4,15 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from pypose_core.learning import Checkpoint, CheckpointError, FrontEnd, Metadata, load_checkpoint, save_checkpoint
+from pypose_core.learning import (
+    Checkpoint,
+    CheckpointError,
+    FrontEnd,
+    ImuCorrector,
+    Metadata,
+    load_checkpoint,
+    save_checkpoint,
+)
 from pypose_core.learning.checkpoint import write_atomically
 
 
@@ -85,3 +93,9 @@ class WeightStore:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def corrector_of(checkpoint: Checkpoint) -> ImuCorrector:
+    """The front-end of a file that was read as an imu_corrector."""
+    assert isinstance(checkpoint.front_end, ImuCorrector)
+    return checkpoint.front_end

@@ -66,8 +66,9 @@ class TrackingProblem:
 
         def stage(x, u, p):
             return torch.cat([errors(x, p), W_speed * (u - p.speeds), W_change * (u - p.u_prev), nearness(x, p)], -1)
-        constraints = [StateConstraint('clearance', lambda x, p: table(x[..., 0], x[..., 1]).unsqueeze(-1),
-                                       lower=config.radius, soft=COLLISION_PRICE)]
+        constraints: list[StageConstraint | StateConstraint] = [
+            StateConstraint('clearance', lambda x, p: table(x[..., 0], x[..., 1]).unsqueeze(-1),
+                            lower=config.radius, soft=COLLISION_PRICE)]
         if config.model == 'ackermann':
             steering = math.tan(limits.max_steering) / limits.wheelbase
             constraints.append(StageConstraint('steering', lambda x, u, p: torch.stack(

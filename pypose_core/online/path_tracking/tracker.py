@@ -14,12 +14,13 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pypose_core.control import LookupTable, OcpResult
+from pypose_core.control import LookupTable, OcpResult, OcpStats
 from pypose_core.geometry import DistanceField
 from pypose_core.online.path_tracking import reference
 from pypose_core.online.path_tracking.config import PathTrackerConfig
@@ -121,7 +122,8 @@ class PathTracker:
         own = ReferencePath(poses)
         if self.config.goal.yaw <= 0:
             own.goal[2] = own.headings[-1]
-        if self.path is not None and np.array_equal(own.points, self._own.points) and own.goal[2] == self._own.goal[2]:
+        before = None if self.path is None else self._own
+        if before is not None and np.array_equal(own.points, before.points) and own.goal[2] == before.goal[2]:
             return PathVerdict.ACCEPTED     # the one that is being followed, said again
         path = own.moved(*self._placed)
         s = 0.0
@@ -143,7 +145,7 @@ class PathTracker:
         if placed == self._placed or not np.isfinite(placed).all():
             return
         self._placed = placed
-        if self.path is not None:
+        if self.path is not None and self._own is not None:
             self.path = self._own.moved(*placed)
 
     def cancel(self) -> None:
@@ -251,7 +253,8 @@ class PathTracker:
         return before if self.problem.controls == 3 else before[[0, 2]]
 
     def _reference(self, pose: NDArray, offset: float, before: NDArray) -> tuple[NDArray, NDArray, NDArray]:
-        config, path = self.config, self.path
+        config, path, own = self.config, self.path, self._own
+        assert path is not None and own is not None     # _cycle() asks only with a path
         count = config.horizon + 1
         spot = config.model != 'ackermann'
         if spot and self._checker.near:
@@ -262,7 +265,7 @@ class PathTracker:
         if self._mapped:
             ahead = max(config.limits.max_speed, 0.5) * config.dt * config.horizon + 0.5
             if self.s + ahead >= path.length:
-                self._clearance = self._clearance_at_goal()
+                self._clearance = self._clearance_at_goal(path.goal)
             found = detour(path, self.s, offset, ahead, self._table, radius=config.radius, clearance=self._clearance)
             if found is not None:
                 way, end = found
@@ -275,8 +278,8 @@ class PathTracker:
             self._turning = error > limit and path.length - self.s > config.goal.xy
             if self._turning:
                 return reference.turning(pose, heading, count)
-        if self._profile_of is not self._own:
-            self._profile, self._profile_of = reference.SpeedProfile(self._own, config), self._own
+        if self._profile_of is not own:
+            self._profile, self._profile_of = reference.SpeedProfile(own, config), own
         profile = self._profile
         if way is not path:
             profile = reference.SpeedProfile(way, config, final=profile(self.s + way.length))
@@ -286,10 +289,10 @@ class PathTracker:
 
     _profile_of: ReferencePath | None = None
 
-    def _clearance_at_goal(self) -> float:
+    def _clearance_at_goal(self, goal: NDArray) -> float:
         """What of the clearance the goal itself leaves: who puts it beside a wall wants the robot there."""
         clearance = self.config.clearance
-        room = float(self._table.at(self.path.goal[None, :2])[0]) - self.config.radius
+        room = float(self._table.at(goal[None, :2])[0]) - self.config.radius
         return min(clearance, max(room, LEAST_CLEARANCE)) if room > 0 else clearance
 
     def _solve(self, pose: NDArray, before: NDArray, poses: NDArray, speeds: NDArray, turns: NDArray) -> OcpResult:
@@ -302,8 +305,9 @@ class PathTracker:
             controls[:, 0] = speeds
         u = torch.from_numpy(np.array(before, float))
         near = torch.full((len(poses), 1), self.config.radius + self._clearance, dtype=torch.float64)
-        given = {'u_prev': u, 'bounds': self.problem.bounds(u, self._speed_limit),
-                 'parameters': {'pose': torch.from_numpy(poses), 'speeds': torch.from_numpy(controls), 'near': near}}
+        given: dict[str, Any] = {
+            'u_prev': u, 'bounds': self.problem.bounds(u, self._speed_limit),
+            'parameters': {'pose': torch.from_numpy(poses), 'speeds': torch.from_numpy(controls), 'near': near}}
         if self._warm:
             return self.problem.ocp.solve(torch.from_numpy(pose), start='keep', **given)
         guess = (torch.from_numpy(poses), torch.from_numpy(controls[:-1]))
@@ -311,8 +315,9 @@ class PathTracker:
 
     def _judge(self, pose: NDArray, result: OcpResult) -> tuple[TrackingStatus, str] | None:
         """Why a solution must not be driven, or None."""
-        states, controls = result.states, result.controls
-        if not bool(torch.isfinite(states).all() and torch.isfinite(controls).all()) or result.stats.defect > 0.05:
+        states, controls, stats = result.states, result.controls, result.stats
+        assert isinstance(stats, OcpStats)      # of one problem
+        if not bool(torch.isfinite(states).all() and torch.isfinite(controls).all()) or stats.defect > 0.05:
             return TrackingStatus.NO_SOLUTION, str(result)
         if self._mapped:
             soon = states[:max(2, math.ceil(0.8 / self.config.dt))]
@@ -324,6 +329,7 @@ class PathTracker:
 
     def _progress(self, period: float) -> tuple[TrackingStatus, str]:
         """TRACKING, or NO_PROGRESS where nothing was gained for too long."""
+        assert self._odometry is not None       # TRACKING
         limits, heading = self.config.progress, float(self._odometry[1][2])
         if self.s - self._mark[0] >= limits.radius or abs(wrapped(heading - self._mark[1])) >= max(limits.radius, 0.2):
             self._mark, self._stuck = (self.s, heading), 0.0
