@@ -2,6 +2,7 @@
 import os
 import random
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -150,10 +151,36 @@ class Child:
         return (int(user) + int(system)) / os.sysconf('SC_CLK_TCK')
 
 
+class _DeferredInterrupt:
+    """Keeps SIGINT until release(): an interrupt while a child is being started would leave it without an owner."""
+
+    def __init__(self) -> None:
+        self._came: list[tuple] = []
+        found = signal.getsignal(signal.SIGINT)
+        # Elsewhere than in the main thread no handler can be set, and none runs.
+        own = threading.current_thread() is threading.main_thread() and callable(found)
+        self._handler = found if own else None
+        if own:
+            signal.signal(signal.SIGINT, lambda *arguments: self._came.append(arguments))
+
+    def release(self) -> None:
+        """The handler is what it was, and has what came meanwhile."""
+        if self._handler is not None:
+            signal.signal(signal.SIGINT, self._handler)
+            for arguments in self._came[:1]:
+                self._handler(*arguments)
+
+
 @contextmanager
 def process(name: str, command: list, environment: dict[str, str], work: Path) -> Iterator[Child]:
-    child = Child(name, command, environment, work)
+    interrupt = _DeferredInterrupt()
     try:
+        child = Child(name, command, environment, work)
+    except BaseException:
+        interrupt.release()
+        raise
+    try:
+        interrupt.release()
         yield child
     finally:
         child.kill()

@@ -13,6 +13,7 @@ import pytest
 from pypose_ros import children
 from pypose_ros.bag import BagReader, live
 from pypose_ros.bag.config import load_parameters
+from pypose_ros.bag.errors import RunError
 from pypose_ros.bag.live_timing import CpuAccount, LiveTiming
 from pypose_ros.bag.resources import resource
 from pypose_ros.bag.results import FILES
@@ -113,6 +114,28 @@ def test_interrupting_leaves_neither_processes_nor_results(flight, tmp_path):
     assert process.returncode == 130 and 'interrupted' in errors and 'Traceback' not in errors
     assert not [pid for pid in found if Path(f'/proc/{pid}').exists()]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupt_while_a_child_starts_ends_the_child(tmp_path, monkeypatch):
+    before, started = signal.getsignal(signal.SIGINT), []
+
+    class Interrupted(children.Child):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            started.append(self)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(children, 'Child', Interrupted)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with (pytest.raises(KeyboardInterrupt),
+              children.process('sleeper', ['sleep', '100'], dict(os.environ), tmp_path)):
+            pytest.fail('the interrupt was swallowed')
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with pytest.raises(RunError, match='ended with code -9'):
+        started[0].check()
 
 
 def test_cpu_time_withheld_by_the_host_is_told(monkeypatch):
