@@ -158,9 +158,9 @@ class _DeferredInterrupt:
         self._came: list[tuple] = []
         found = signal.getsignal(signal.SIGINT)
         # Elsewhere than in the main thread no handler can be set, and none runs.
-        own = threading.current_thread() is threading.main_thread() and callable(found)
-        self._handler = found if own else None
-        if own:
+        main = threading.current_thread() is threading.main_thread()
+        self._handler = None if found is None or isinstance(found, int) or not main else found
+        if self._handler is not None:
             signal.signal(signal.SIGINT, lambda *arguments: self._came.append(arguments))
 
     def release(self) -> None:

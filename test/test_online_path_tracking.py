@@ -211,6 +211,20 @@ def test_a_goal_that_is_nearer_to_an_obstacle_than_the_clearance_is_reached(box)
     plant.keeps_limits()
 
 
+@pytest.mark.parametrize('pose', [(5.1, 0.15, 0.0), (5.14, 0.1, 0.0), (5.0, 0.18, 0.0)])
+@pytest.mark.parametrize('box', [None, (4.2, -0.9, 5.0, -0.29)])
+def test_a_robot_that_stands_beside_its_goal_turns_and_goes_there(pose, box):
+    """It cannot go sideways: the end of the way alone would leave it there."""
+    plant = Plant(made())
+    plant.pose = np.array(pose)
+    plant.tracker.set_path(LINE[:51])
+    if box:
+        plant.tracker.set_costmap(*grid(box))
+    assert plant.drive(20.0, until=TrackingStatus.REACHED).status is TrackingStatus.REACHED
+    assert np.hypot(*(plant.pose[:2] - [5.0, 0.0])) < plant.tracker.config.goal.xy
+    plant.keeps_limits()
+
+
 def test_a_wall_across_the_way_stops_the_robot_before_it_and_the_path_is_given_up():
     tracker = made(progress=Progress(time=2.0))
     tracker.set_path(LINE)

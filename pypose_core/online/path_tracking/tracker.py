@@ -37,6 +37,7 @@ NEAR_BEGIN = 0.5            # m between robot and path within which it is taken 
 STOP_BEFORE = 0.3           # m before what cannot be passed
 TOUCHING = 0.03             # m by which a planned trajectory may be nearer than the radius
 LEAST_CLEARANCE = 0.02      # m that are kept of it where the goal itself is nearer to an obstacle
+BESIDE_AFTER = 1.0          # s without progress at the end of the path, after which the goal is headed for
 FORGET = 0.5                # s after which the command before says nothing about the speed
 
 
@@ -105,6 +106,7 @@ class PathTracker:
         self._failing = 0.0         # s
         self._mark = (s, 0.0)       # place and heading at which progress was seen last
         self._stuck = 0.0           # s since
+        self._beside = False        # came to rest beside the goal
 
     # --- inputs ----------------------------------------------------------------------------------
 
@@ -262,7 +264,10 @@ class PathTracker:
             return reference.turning(pose, wish, count)
         way, place, end = path, self.s, path.length
         self._clearance = config.clearance
-        if self._mapped:
+        beside = self._way_from_beside(pose, path) if spot else None
+        if beside is not None:
+            way, place, end, self._clearance = beside, 0.0, beside.length, LEAST_CLEARANCE
+        elif self._mapped:
             ahead = max(config.limits.max_speed, 0.5) * config.dt * config.horizon + 0.5
             if self.s + ahead >= path.length:
                 self._clearance = self._clearance_at_goal(path.goal)
@@ -289,11 +294,28 @@ class PathTracker:
 
     _profile_of: ReferencePath | None = None
 
+    def _way_from_beside(self, pose: NDArray, path: ReferencePath) -> ReferencePath | None:
+        """Straight to the goal, once the robot has come to rest beside the end: an obstacle near it pushed it off."""
+        if path.length - self.s > 2 * self.config.goal.xy:
+            self._beside = False
+        elif self._stuck > BESIDE_AFTER:
+            self._beside = True
+        if not self._beside:
+            return None
+        to = path.goal[:2] - pose[:2]
+        way = ReferencePath(np.stack([pose, [*path.goal[:2], np.arctan2(to[1], to[0])]]))   # turned only once there
+        line = pose[:2] + np.linspace(0, 1, 8)[:, None] * to
+        free = not self._mapped or bool((self._table.at(line) >= self.config.radius).all())
+        return way if free else None
+
     def _clearance_at_goal(self, goal: NDArray) -> float:
-        """What of the clearance the goal itself leaves: who puts it beside a wall wants the robot there."""
+        """What of the clearance the goal itself leaves: who puts it beside a wall wants the robot there.
+
+        Where drift has moved the goal into the wall by less than its tolerance, the robot gets near enough.
+        """
         clearance = self.config.clearance
         room = float(self._table.at(goal[None, :2])[0]) - self.config.radius
-        return min(clearance, max(room, LEAST_CLEARANCE)) if room > 0 else clearance
+        return min(clearance, max(room, LEAST_CLEARANCE)) if room > -self.config.goal.xy else clearance
 
     def _solve(self, pose: NDArray, before: NDArray, poses: NDArray, speeds: NDArray, turns: NDArray) -> OcpResult:
         controls = np.zeros((len(poses), self.problem.controls))
