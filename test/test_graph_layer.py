@@ -1,9 +1,9 @@
 """The sparse solver layer: gradients against finite differences of the whole solver, and against the dense layer."""
-from dataclasses import replace
 from functools import partial
 
 import pytest
 import torch
+from exact_solver import EXACT
 
 import pypose_core as pp
 from pypose_core.graph import (
@@ -17,7 +17,6 @@ from pypose_core.graph import (
     Gnss,
     Imu,
     Landmark,
-    LevenbergMarquardt,
     Prior,
     Range,
     Residual,
@@ -31,22 +30,6 @@ from pypose_core.lie import se2, se3
 
 f64 = torch.float64
 SolverLayer = partial(AnyLayer, tolerance=1e-11)
-
-
-class Exact:
-    """Levenberg-Marquardt, then Gauss-Newton steps without looking at the cost, whose rounding would stop them short:
-    finite differences need the solution to the last digits."""
-
-    def run(self, problem, values):
-        found = LevenbergMarquardt().run(problem, values)
-        values = found.value
-        for _ in range(15):
-            _, _, H, g = problem.linearize(values)
-            values = problem.retract(values, -problem.solver.factorize(H).solve(g))
-        return replace(found, value=values)
-
-
-EXACT = Exact()
 PAIRS = torch.tensor([[0, 1], [1, 2], [2, 3], [3, 0], [0, 2]])
 
 
@@ -275,7 +258,7 @@ def test_sphere_is_differentiated_with_the_cached_factor_alone(data):
     scale = torch.zeros((), dtype=f64, requires_grad=True)
     slope, = torch.autograd.grad(loss(scale), scale)
     assert layer.adjoint.solves <= 6 and layer.adjoint.factorizations == 0
-    layer.solver = Exact()
+    layer.solver = EXACT
     up, down = (loss(torch.tensor(step, dtype=f64)) for step in (1e-5, -1e-5))
     assert slope.item() == pytest.approx(float(up - down) / 2e-5, rel=1e-4)
 

@@ -1,31 +1,16 @@
 """The native kernels of factors on navigation states against their definition in torch."""
-from dataclasses import replace
 
 import pytest
 import torch
+from exact_solver import EXACT
 
 from pypose_core import native
-from pypose_core.graph import NAV_STATE, FactorGraph, Imu, LevenbergMarquardt, Prior, SolverLayer
+from pypose_core.graph import NAV_STATE, FactorGraph, Imu, Prior, SolverLayer
 from pypose_core.graph.curvature import Curvature, Input, _BentStates
 from pypose_core.inertial import ImuNoise, preintegrate
 
 f64 = torch.float64
 pytestmark = pytest.mark.skipif(not native.available, reason='the native kernels are not built')
-
-
-class Exact:
-    """Gauss-Newton steps without looking at the cost, whose rounding stops a search short of the very minimum."""
-
-    def run(self, problem, values):
-        found = LevenbergMarquardt().run(problem, values)
-        values = found.value
-        for _ in range(40):
-            _, _, H, g = problem.linearize(values)
-            values = problem.retract(values, -problem.solver.factorize(H).solve(g))
-        return replace(found, value=values)
-
-
-EXACT = Exact()
 
 
 def randn(*shape, seed=0):

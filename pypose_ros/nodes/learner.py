@@ -3,7 +3,6 @@
 Around `pypose_core.online.learner.CorrectorLearner`. Rounds of training run in a thread of low priority; what comes
 out of them is only announced, never commanded.
 """
-import os
 import sys
 import threading
 import time
@@ -16,44 +15,17 @@ from std_msgs.msg import Float64
 from std_srvs.srv import SetBool, Trigger
 
 from pypose_core.learning import CheckpointError
-from pypose_core.online.learner import CorrectorLearner, Round, WeightStore
+from pypose_core.online.learner import CorrectorLearner, WeightStore
 from pypose_ros import cdr, convert, diagnostics, qos, tf
 from pypose_ros.intake import Intake, correction_fault, imu_fault
 from pypose_ros.lifecycle import LifecycleNode
 from pypose_ros.msg import LearningStatus, Weights
 from pypose_ros.nodes.learner_params import NODE_NAME, LearnerParams, check, learner_config
+from pypose_ros.nodes.learner_training import TrainingJob
 from pypose_ros.run import run
 from pypose_ros.worker import Worker
 
 BACKWARD_JUMP_NS = 10 ** 9      # of the IMU's clock, beyond which everything begins anew
-
-
-class Stopped(Exception):
-    """The node is being taken down while it trains."""
-
-
-class TrainingJob:
-    """A round in the worker, at low priority."""
-
-    def __init__(self, training: Round, nice: int, stop: threading.Event):
-        self.training, self._nice, self._ending = training, nice, stop
-        self.duration = 0.0
-
-    def run(self) -> None:
-        # Of this thread alone: in bringup the others keep theirs.
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._nice)
-        begin = time.monotonic()
-        try:
-            self.training.run(self._pause)
-        except Stopped:
-            return
-        finally:
-            self.duration = time.monotonic() - begin
-
-    def _pause(self) -> None:
-        time.sleep(0.001)       # the callbacks' turn with the GIL
-        if self._ending.is_set():
-            raise Stopped
 
 
 class LearnerNode(LifecycleNode):
