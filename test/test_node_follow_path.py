@@ -76,3 +76,15 @@ def test_what_goes_wrong_has_nav2s_code(rig, case, code):
         rig.until(result.done, 'the end')
     assert outcome(rig, result) == (GoalStatus.STATUS_ABORTED, code)
     assert not rig.commands or rig.stands()
+
+
+@pytest.mark.parametrize('tolerance, code', [(0.0, 106), (0.01, 104)])
+def test_a_wall_too_near_to_brake_before_has_the_code_of_the_patience_there_is(rig, tolerance, code):
+    rig.start(costmap_timeout=0.0, failure_tolerance=tolerance)
+    _, result = goal(rig, LINE)
+    rig.live(60, until=lambda: rig.speed() > 0.9)
+    cells = np.zeros((80, 120))
+    cells[:, round((rig.pose[0] + 1.4) / 0.05):] = 100       # from 0.4 m before the robot on
+    rig.publish(rig.costmap, 'costmap', [grid_message(cells, 0.05, (-1.0, -2.0))])
+    assert outcome(rig, result) == (GoalStatus.STATUS_ABORTED, code)
+    rig.until(rig.stands, 'zero')
