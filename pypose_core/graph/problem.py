@@ -6,15 +6,13 @@ from torch import Tensor
 
 from pypose_core import native
 from pypose_core.linalg import BlockPattern, BlockSparseMatrix, SchurCholesky, SparseCholesky
+from pypose_core.linalg.schur import worth_eliminating
 
 from .factors import EMPTY, Factors, Places
 from .groups import NAV_STATE, Group, normalized
 from .operations import operations
 
 Values = dict[str, Tensor]
-
-LANDMARKS_PER_OTHER = 4     # fewer than that, and minimum degree orders no worse
-LARGEST_COMPLEMENT = 8      # times the matrix, before memory would no longer grow with the factors
 
 
 class Problem:
@@ -63,24 +61,8 @@ class Problem:
         return rows
 
     def _landmarks(self) -> str | None:
-        """The set that is worth eliminating by itself: coupled only with others, many times as many as these, and what
-        is left of the matrix not much larger than the matrix."""
-        lower = self.pattern.rows != self.pattern.columns
-        i, j = self.pattern.rows[lower], self.pattern.columns[lower]
-        for name, block in self.block.items():
-            count = int((block >= 0).sum())
-            if count < LANDMARKS_PER_OTHER * (len(self.sizes) - count) or count == len(self.sizes):
-                continue
-            own = self._rows_of(name)
-            if bool((own[i] & own[j]).any()):
-                continue
-            left = self.dimension - count * self.groups[name].dof
-            degree = torch.zeros(len(self.sizes))
-            for a, b in ((i, j), (j, i)):
-                degree.index_add_(0, a, self.sizes[b].to(degree.dtype) * own[a])
-            if min(float(left) ** 2, float(degree.square().sum())) <= LARGEST_COMPLEMENT * self.pattern.value_count:
-                return name
-        return None
+        """The set that is worth eliminating by itself."""
+        return next((name for name in self.block if worth_eliminating(self.pattern, self._rows_of(name))), None)
 
     def _couplings(self) -> Tensor:
         pairs = [torch.empty(0, 2, dtype=torch.int64)]

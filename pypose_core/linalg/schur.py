@@ -5,11 +5,32 @@
 
 C is block-diagonal: its blocks are coupled with those of B only.
 """
+import torch
 from torch import Tensor
 
 from .block_sparse import BlockPattern
 from .factorization import Factorization
 from .operations import operations
+
+LANDMARKS_PER_OTHER = 4     # fewer than that, and minimum degree orders no worse
+LARGEST_COMPLEMENT = 8      # times the matrix, before memory would no longer grow with the factors
+
+
+def worth_eliminating(pattern: BlockPattern, own: Tensor) -> bool:
+    """Whether some blocks (n,) bool are worth eliminating by themselves: coupled only with others, many times as many as
+    these, and what is left of the matrix not much larger than the matrix."""
+    count = int(own.sum())
+    if count < LANDMARKS_PER_OTHER * (len(own) - count) or count == len(own):
+        return False
+    lower = pattern.rows != pattern.columns
+    i, j = pattern.rows[lower], pattern.columns[lower]
+    if bool((own[i] & own[j]).any()):
+        return False
+    left = pattern.dimension - int(pattern.sizes[own].sum())
+    degree = torch.zeros(len(own))
+    for a, b in ((i, j), (j, i)):
+        degree.index_add_(0, a, pattern.sizes[b].to(degree.dtype) * own[a])
+    return min(float(left) ** 2, float(degree.square().sum())) <= LARGEST_COMPLEMENT * pattern.value_count
 
 
 class SchurCholesky(Factorization):

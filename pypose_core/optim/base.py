@@ -4,6 +4,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +13,15 @@ from pypose_core.lie.dispatch import plain
 from pypose_core.optim.corrector import FastTriggs
 from pypose_core.optim.linearize import Linearization, linearize_blocks, linearize_dense
 from pypose_core.optim.problem import Problem, Weights
+from pypose_core.optim.solver import CG, PCG, Cholesky
 from pypose_core.optim.status import STATUSES, Result, Stats, Status, Tolerance
 from pypose_core.optim.structure import Structure, find_structure
 from pypose_core.optim.tangent import retract, tangent_shape
+
+if TYPE_CHECKING:
+    from pypose_core.optim.block_jacobian import BlockJacobian, NormalEquations
+
+SPARSE_FROM = 64        # columns; smaller problems are solved sooner as dense ones
 
 
 @dataclass
@@ -24,20 +31,34 @@ class System:
     """Where it comes from."""
     R: Tensor
     """Residuals (P, height, 1)."""
-    J: Tensor
+    J: Tensor | BlockJacobian
     """Jacobians (P, height, columns)."""
     last: Tensor
     """Loss at the linearization point (P)."""
+    normal: NormalEquations | None = None
+    """Of a sparse problem."""
 
     @property
     def A(self) -> Tensor:
-        """Jᵀ J (P, columns, columns)."""
+        """Jᵀ J (P, columns, columns), of dense problems."""
+        assert isinstance(self.J, Tensor)
         return self.J.mT @ self.J
 
     @property
     def g(self) -> Tensor:
         """Jᵀ R, half the gradient of the loss (P, columns, 1)."""
         return self.J.mT @ self.R
+
+    @property
+    def column_norms(self) -> Tensor:
+        """Lengths of the columns of J (P, columns)."""
+        return torch.linalg.vector_norm(self.J, dim=1) if isinstance(self.J, Tensor) else self.J.column_norms()[None]
+
+    @property
+    def finite(self) -> Tensor:
+        """Whether all numbers of a problem are (P)."""
+        of_J = self.J.isfinite().flatten(1).all(1) if isinstance(self.J, Tensor) else self.J.isfinite()
+        return self.last.isfinite() & self.R.isfinite().all(1).squeeze(-1) & of_J
 
 
 def _as_list(value) -> list:
@@ -55,8 +76,11 @@ class _Optimizer(torch.optim.Optimizer):
         structure: what is known about the Jacobian's structure, a sentence.
     """
 
+    _normal = False
+    """Whether steps can be had from the normal equations alone."""
+
     def __init__(self, model: nn.Module, *, defaults: dict, solver: Callable, kernel, corrector, weight,
-                 vectorize: bool, structure: str, tolerance: Tolerance | None):
+                 vectorize: bool, structure: str, tolerance: Tolerance | None, sparse: bool = False):
         if structure not in ('auto', 'dense'):
             raise ValueError(f"structure must be 'auto' or 'dense', not {structure!r}")
         super().__init__(model.parameters(), defaults=defaults)
@@ -72,7 +96,10 @@ class _Optimizer(torch.optim.Optimizer):
         self.loss: Tensor | None = None
         self.last: Tensor | None = None
         self._auto = structure == 'auto'
+        self.sparse = sparse
         self._found: dict[tuple, Structure] = {}
+        self._refused: dict[tuple, str] = {}
+        self._equations: NormalEquations | None = None
         self._weights = Weights()
         self._codes: Tensor | None = None
         self._frozen: Tensor | None = None
@@ -130,7 +157,29 @@ class _Optimizer(torch.optim.Optimizer):
         self.structure = found.sentence
         if found.batch:
             return linearize_blocks(problem, found, residuals)
+        if key not in self._refused and self._sparse_pays(problem):
+            # The solvers of sparse systems are loaded by those who need them.
+            from pypose_core.optim.gathers import NotSparse, linearize_gathers
+            try:
+                linear = linearize_gathers(problem)
+                self.structure = linear.structure.sentence
+                return linear
+            except NotSparse as reason:
+                self._refused[key] = f'{found.sentence}; not sparse: {reason}'
+        self.structure = self._refused.get(key, found.sentence)
         return linearize_dense(problem, vectorize=self.vectorize)
+
+    def _sparse_pays(self, problem: Problem) -> bool:
+        """Whether a sparse problem would be solved as one."""
+        return self._normal and type(self.solver) in (Cholesky, CG, PCG) and (
+            self.sparse or sum(tangent_shape(p).numel() for p in problem.params) >= SPARSE_FROM)
+
+    def _normal_equations(self, J: BlockJacobian, R: Tensor) -> NormalEquations:
+        if self._equations is None or not self._equations.fits(J):
+            from pypose_core.optim.block_jacobian import NormalEquations
+            self._equations = NormalEquations(J)
+        self._equations.set(J, R)
+        return self._equations
 
     def _system(self, problem: Problem, *, dense: bool = False) -> System:
         linear = self._linearize(problem, dense=dense)
@@ -141,11 +190,13 @@ class _Optimizer(torch.optim.Optimizer):
         R, J = linear.R, linear.J
         if any(c is not None for c in self.corrector):
             correctors = self.corrector * len(residuals) if len(self.corrector) == 1 else self.corrector
-            pairs = [(r, j) if c is None else c(R=r, J=j)
-                     for c, r, j in zip(correctors, residuals, structure.unstack(J))]
+            rows = structure.unstack(J) if isinstance(J, Tensor) else J.unstack()
+            pairs = [(r, j) if c is None else c(R=r, J=j) for c, r, j in zip(correctors, residuals, rows)]
             R = structure.stack([r.reshape(-1) for r, _ in pairs])
-            J = structure.stack([j for _, j in pairs])
-        return System(linear, R.unsqueeze(-1), J, last)
+            rows = [j for _, j in pairs]
+            J = structure.stack(rows) if isinstance(J, Tensor) else J.restack(rows)
+        normal = None if isinstance(J, Tensor) else self._normal_equations(J, R)
+        return System(linear, R.unsqueeze(-1), J, last, normal)
 
     # A step.
 
@@ -186,6 +237,7 @@ class _Optimizer(torch.optim.Optimizer):
             if self._descend(problem, self._system(problem, dense=attempt == 2)):
                 break
             self._found.clear()
+            self._refused.clear()
         self.iterations += 1
         assert self.loss is not None        # _descend() has set it
         self.costs.append(self.loss)
@@ -260,9 +312,8 @@ class _Optimizer(torch.optim.Optimizer):
     def _judge(self, system: System, before: list[Tensor], last: Tensor, loss: Tensor, length: Tensor,
                predicted: Tensor, done: Tensor, solved: Tensor) -> Tensor:
         """The code of each problem's Status after a step."""
-        norm = torch.linalg.vector_norm
-        R, J = system.R, system.J
-        cosine = (system.g.abs().squeeze(-1) / (norm(J, dim=1) * norm(R, dim=1)).clamp(
+        length_of_R = torch.linalg.vector_norm(system.R, dim=1)
+        cosine = (system.g.abs().squeeze(-1) / (system.column_norms * length_of_R).clamp(
             min=torch.finfo(last.dtype).tiny)).amax(1)
         decrease = self._small('decrease', last) * last
         codes = torch.full(last.shape, Status.RUNNING.code, device=last.device)
@@ -273,8 +324,7 @@ class _Optimizer(torch.optim.Optimizer):
                 (Status.SINGULAR, ~solved),
                 (Status.STEP, solved & self._short(before, length)),
                 (Status.GRADIENT, cosine <= self._small('gradient', last)),
-                (Status.NONFINITE, ~(last.isfinite() & R.isfinite().all(1).squeeze(-1)
-                                     & J.isfinite().flatten(1).all(1)))):
+                (Status.NONFINITE, ~system.finite)):
             codes = torch.where(holds, status.code, codes)
         return codes
 

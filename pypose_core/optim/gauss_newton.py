@@ -30,6 +30,8 @@ class GaussNewton(_Optimizer):
     Source: Nocedal and Wright, "Numerical Optimization" (2006), section 10.3.
     """
 
+    _normal = True
+
     def __init__(self, model: nn.Module, solver: Callable | None = None, kernel=None, corrector=None, weight=None,
                  vectorize: bool = True, *, structure: str = 'auto', tolerance: Tolerance | None = None):
         super().__init__(model, defaults={}, solver=PINV() if solver is None else solver, kernel=kernel,
@@ -40,6 +42,8 @@ class GaussNewton(_Optimizer):
         """Nothing: there is one trial step."""
 
     def _propose(self, system: System) -> tuple[Tensor, Tensor]:
+        if system.normal is not None:
+            return system.normal.solve(self.solver)
         if getattr(self.solver, 'square', False):
             return solve_with(self.solver, system.A, -system.g)
         return solve_with(self.solver, system.J, -system.R)

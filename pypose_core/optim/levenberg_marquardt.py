@@ -29,12 +29,15 @@ class LevenbergMarquardt(_Optimizer):
         reject: trial steps that may be rejected in one step. If all are, the parameters stay as they were.
         min, max: bounds of the diagonal of A.
         vectorize: rows of a dense Jacobian all at once by vmap; else one backward pass for each.
-        sparse: accepted for PyPose's sake; structure is made use of without it, on any device.
+        sparse: also look for gathers (see gathers.py) where there are fewer than 64 unknowns; where there are more, that
+            is done without it, on any device, and with no need of psjac.
         structure: 'auto' looks for independent problems, 'dense' does not.
         tolerance: when optimize() stops.
 
     Source: Marquardt, "An algorithm for least-squares estimation of nonlinear parameters" (1963).
     """
+
+    _normal = True
 
     def __init__(self, model: nn.Module, solver: Callable | None = None, strategy=None, kernel=None,
                  corrector=None, weight=None, reject: int = 16, min: float = 1e-6, max: float = 1e32,
@@ -45,8 +48,9 @@ class LevenbergMarquardt(_Optimizer):
         self.strategy = TrustRegion() if strategy is None else strategy
         super().__init__(model, defaults={'min': min, 'max': max, **self.strategy.defaults},
                          solver=Cholesky() if solver is None else solver, kernel=kernel, corrector=corrector,
-                         weight=weight, vectorize=vectorize, structure=structure, tolerance=tolerance)
-        self.reject, self.sparse = reject, sparse
+                         weight=weight, vectorize=vectorize, structure=structure, tolerance=tolerance,
+                         sparse=sparse)
+        self.reject = reject
 
     def _tries(self) -> int:
         return self.reject + 1 if getattr(self.strategy, 'adapts', True) else 1
@@ -58,10 +62,15 @@ class LevenbergMarquardt(_Optimizer):
             if value.ndim and value.shape != (P,):
                 value = torch.as_tensor(self.strategy.defaults[key]).to(system.last)
             pg[key] = value.reshape(()) if P == 1 else value.expand(P)
+        if system.normal is not None:
+            system.normal.clamp_diagonal(pg['min'], pg['max'])
+            return
         self._A, self._b = system.A, -system.g
         self._A.diagonal(dim1=-2, dim2=-1).clamp_(pg['min'], pg['max'])
 
     def _propose(self, system: System) -> tuple[Tensor, Tensor]:
+        if system.normal is not None:
+            return system.normal.solve(self.solver, float(self.param_groups[0]['damping']))
         # Each trial damps the same matrix: dampings do not compound.
         diagonal = self._A.diagonal(dim1=-2, dim2=-1)
         damping = self.param_groups[0]['damping'].reshape(-1, 1)
@@ -73,7 +82,8 @@ class LevenbergMarquardt(_Optimizer):
         batched = {'last': system.last, 'loss': loss, 'J': system.J, 'D': D, 'R': system.R}
         if len(system.last) == 1:
             # A strategy written for PyPose gets what PyPose hands it.
-            self.strategy.update(pg, **{name: value[0] for name, value in batched.items()})
+            self.strategy.update(pg, **{name: value[0] if isinstance(value, Tensor) else value
+                                        for name, value in batched.items()})
             return
         self.strategy.update(pg, **batched)
         for key, value in before.items():

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -18,6 +19,9 @@ from pypose_core.optim.structure import (
 )
 from pypose_core.optim.tangent import tangent_gradient
 
+if TYPE_CHECKING:
+    from pypose_core.optim.block_jacobian import BlockJacobian
+
 
 @dataclass
 class Linearization:
@@ -28,7 +32,7 @@ class Linearization:
     """How δ is made of the steps of all parameters."""
     residuals: list[Tensor]
     """Whitened residuals (..., d) of each output of the model."""
-    J: Tensor
+    J: Tensor | BlockJacobian
     """(problems, height, columns)."""
     broken: Tensor
     """Whether the structure was found not to hold here: then J is wrong. On the device, not yet read."""
