@@ -1,17 +1,25 @@
 """Levenberg-Marquardt on batches of independent problems.
 
 Against PyPose 0.9.5, which builds one dense matrix of all problems, on its own example: poses that invert given
-ones.  And against what a user does about that: one optimizer for each problem, in a loop.
+ones, and on the pose graph of its examples.  And against what a user does about the first: one optimizer for each
+problem, in a loop.
+
+Needs pose graphs: $PYPOSE_DATA, or shared/data beside the checkout.
 """
+import os
 import resource
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pypose
 import torch
 from harness import Record, compare, main
 
 import pypose_core as pp
+from pypose_core.graph import read_g2o
+
+DATA = Path(os.environ.get('PYPOSE_DATA', Path(__file__).parents[2] / 'shared' / 'data'))
 
 
 class Inversion(torch.nn.Module):
@@ -34,6 +42,18 @@ class Registration(torch.nn.Module):
 
     def forward(self, points):
         return self.pose.unsqueeze(-2).Act(points)
+
+
+class PoseGraph(torch.nn.Module):
+    """The model of PyPose's example: each residual gathers its two poses."""
+
+    def __init__(self, library, start: torch.Tensor):
+        super().__init__()
+        self.pose = library.Parameter(library.SE3(start.clone()))
+
+    def forward(self, edges, measured):
+        a, b = self.pose[edges[..., 0]], self.pose[edges[..., 1]]
+        return (measured.Inv() @ a.Inv() @ b).Log().tensor()
 
 
 def restart(model: torch.nn.Module, start: torch.Tensor) -> None:
@@ -75,6 +95,30 @@ def pose_inversion(count: int, rounds: int) -> Record:
                    f'{memory[0] / 1024:.0f} MB after ours alone, {peak / 1024:.0f} MB after both')
 
 
+def pose_graph(name: str, rounds: int) -> Record:
+    """One step from the file's poses, edges without weights (PyPose judges a step by a loss without them)."""
+    file = read_g2o(DATA / 'pgo3d' / name)
+    between = file.graph.factors[0]
+    start, = file.graph.values.values()
+    edges, measured = between.index, between.measured
+    sides = {}
+    for library in (pp, pypose):
+        model = PoseGraph(library, start)
+        optimizer = library.optim.LM(model, strategy=library.optim.strategy.Constant(damping=1e-4))
+        sides[library] = model, optimizer, (edges, library.SE3(measured))
+
+    def step(library):
+        model, optimizer, inputs = sides[library]
+        restart(model, start)
+        optimizer.__dict__.pop('loss', None) if library is pypose else None
+        loss = optimizer.step(inputs)
+        return torch.cat([model.pose.detach().tensor().reshape(-1), loss.reshape(1)])
+
+    return compare(f'one LM step, {name}: {len(start)} poses, {len(edges)} edges', peer='pypose 0.9.5',
+                   ours=lambda: step(pp), theirs=lambda: step(pypose), rounds=rounds, target=None,
+                   agree=lambda a, b: bool((a - b).abs().max() < 1e-6), note='poses and loss after the step agree to 1e-6')
+
+
 def registrations(count: int, points: int, rounds: int) -> Record:
     """To the optimum, each problem with its own damping, beside a loop over the problems."""
     torch.manual_seed(0)
@@ -106,9 +150,12 @@ def records(quick: bool) -> Iterator[Record]:
     if quick:
         yield pose_inversion(50, 3)
         yield registrations(10, 5, 2)
+        yield pose_graph('tinyGrid3D.g2o', 2)
     else:
         yield pose_inversion(1000, 3)
         yield registrations(100, 20, 3)
+        yield pose_graph('tinyGrid3D.g2o', 5)
+        yield pose_graph('smallGrid3D.g2o', 3)
 
 
 if __name__ == '__main__':

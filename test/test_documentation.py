@@ -1,4 +1,5 @@
 """The code in the tutorials runs, and what their pages link to is there."""
+import importlib
 import re
 from pathlib import Path
 
@@ -37,6 +38,16 @@ def test_links_lead_somewhere(page):
             continue
         assert path.exists(), target
         assert not anchor or anchor in anchors(path), f'{target}#{anchor}'
+
+
+@pytest.mark.parametrize('page', [DOCS.parent / 'README.md', *sorted(DOCS.rglob('*.md'))], ids=lambda path: path.stem)
+def test_names_of_ours_are_there(page):
+    for name in set(re.findall(r'`(pypose_core(?:\.\w+)+)', page.read_text())):
+        found, parts = importlib.import_module('pypose_core'), name.split('.')[1:]
+        for k, part in enumerate(parts):
+            if not hasattr(found, part):
+                importlib.import_module('.'.join(['pypose_core', *parts[:k + 1]]))
+            found = getattr(found, part)
 
 
 @pytest.mark.parametrize('page', [DOCS.parent / 'README.md', DOCS / 'index.md', DOCS / 'robot_integration.md',

@@ -17,8 +17,8 @@ LARGEST_COMPLEMENT = 8      # times the matrix, before memory would no longer gr
 
 
 def worth_eliminating(pattern: BlockPattern, own: Tensor) -> bool:
-    """Whether some blocks (n,) bool are worth eliminating by themselves: coupled only with others, many times as many as
-    these, and what is left of the matrix not much larger than the matrix."""
+    """Whether some blocks (n,) bool are worth eliminating by themselves: coupled only with others, many times as many
+    as these, and what is left of the matrix not much larger than the matrix."""
     count = int(own.sum())
     if count < LANDMARKS_PER_OTHER * (len(own) - count) or count == len(own):
         return False

@@ -99,6 +99,7 @@ class _Optimizer(torch.optim.Optimizer):
         self.sparse = sparse
         self._found: dict[tuple, Structure] = {}
         self._refused: dict[tuple, str] = {}
+        self._gathers = False
         self._equations: NormalEquations | None = None
         self._weights = Weights()
         self._codes: Tensor | None = None
@@ -148,6 +149,10 @@ class _Optimizer(torch.optim.Optimizer):
             self.structure = ('one dense problem: the structure that was found did not hold' if dense
                               else 'one dense problem, as asked for')
             return linearize_dense(problem, vectorize=self.vectorize)
+        if self._gathers:       # as the last step found it; the attempt finds out whether it still is
+            linear = self._linearize_gathers(problem)
+            if isinstance(linear, Linearization):
+                return linear
         with torch.enable_grad():
             residuals = problem.residuals()
         key = tuple(r.shape for r in residuals), tuple(p.shape for p in problem.params)
@@ -158,16 +163,24 @@ class _Optimizer(torch.optim.Optimizer):
         if found.batch:
             return linearize_blocks(problem, found, residuals)
         if key not in self._refused and self._sparse_pays(problem):
-            # The solvers of sparse systems are loaded by those who need them.
-            from pypose_core.optim.gathers import NotSparse, linearize_gathers
-            try:
-                linear = linearize_gathers(problem)
-                self.structure = linear.structure.sentence
+            linear = self._linearize_gathers(problem)
+            if isinstance(linear, Linearization):
                 return linear
-            except NotSparse as reason:
-                self._refused[key] = f'{found.sentence}; not sparse: {reason}'
+            self._refused[key] = f'{found.sentence}, and no sparse one: {linear}'
         self.structure = self._refused.get(key, found.sentence)
         return linearize_dense(problem, vectorize=self.vectorize)
+
+    def _linearize_gathers(self, problem: Problem) -> Linearization | str:
+        """Of a sparse problem; or the reason why it is none."""
+        # The solvers of sparse systems are loaded by those who need them.
+        from pypose_core.optim.gathers import NotSparse, linearize_gathers
+        try:
+            linear = linearize_gathers(problem)
+        except NotSparse as reason:
+            self._gathers = False
+            return str(reason)
+        self._gathers, self.structure = True, linear.structure.sentence
+        return linear
 
     def _sparse_pays(self, problem: Problem) -> bool:
         """Whether a sparse problem would be solved as one."""

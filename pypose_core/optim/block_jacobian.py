@@ -111,7 +111,7 @@ def _distinct(blocks: Sequence[Blocks]) -> list[Blocks]:
         element, values = b.element, torch.where((b.element >= 0)[:, None, None], b.values.detach(), 0)
         for k, other in enumerate(done):
             if other.offset == b.offset:
-                same = ((other.element == element) & (element >= 0))
+                same = (other.element == element) & (element >= 0)
                 mask = same[:, None, None]
                 done[k] = replace(other, values=other.values + torch.where(mask, values, 0))
                 element, values = torch.where(same, -1, element), torch.where(mask, 0, values)
@@ -203,13 +203,10 @@ class NormalEquations:
     def direct(self) -> SparseCholesky | SchurCholesky:
         """The factorization, of the Schur complement where one parameter's elements are worth eliminating first."""
         if self._direct is None:
-            of = torch.repeat_interleave(torch.arange(len(self._elements)), torch.tensor([n for n, _ in self._elements]))
-            for i in range(len(self._elements)):
-                if worth_eliminating(self.pattern, of == i):
-                    self._direct = SchurCholesky(self.pattern, of == i)
-                    break
-            else:
-                self._direct = SparseCholesky(self.pattern)
+            parameter = torch.cat([torch.full((n,), i) for i, (n, _) in enumerate(self._elements)])
+            alone = [parameter == i for i in range(len(self._elements))]
+            chosen = next((own for own in alone if worth_eliminating(self.pattern, own)), None)
+            self._direct = SparseCholesky(self.pattern) if chosen is None else SchurCholesky(self.pattern, chosen)
         return self._direct
 
 

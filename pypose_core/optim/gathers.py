@@ -24,9 +24,10 @@ from pypose_core.optim.block_jacobian import BlockJacobian, Blocks
 from pypose_core.optim.linearize import Linearization
 from pypose_core.optim.problem import Problem
 from pypose_core.optim.structure import Columns, differ, in_order, pushforward, random_like
-from pypose_core.optim.tangent import is_group, leaf_gradient_columns, tangent_gradient, tangent_shape
+from pypose_core.optim.tangent import is_group, leaf_gradient_columns, tangent_gradient
 
-MOST_SHARED = 64        # columns of a parameter that all residuals share: each costs a pass in forward mode
+MOST_SHARED = 64        # columns of parameters that all residuals share: each costs a pass in forward mode
+WIDEST = 256            # numbers of one residual: each costs a pass in reverse mode
 _get_item = Tensor.__getitem__
 _SELECT = (torch.index_select, Tensor.index_select)
 
@@ -69,7 +70,8 @@ class Gathers(TorchFunctionMode):
         rows = torch.arange(source.shape[0], device=source.device)[index]
         leaf = plain(source.detach())[rows].requires_grad_()
         self.found.append(Gather(source, rows, leaf))
-        return as_type(leaf, type(source).kind) if isinstance(source, LieTensor) else leaf.view_as(leaf)
+        values = leaf.clone()       # no leaf: a model may write into what it gathered
+        return as_type(values, type(source).kind) if isinstance(source, LieTensor) else values
 
 
 def _is_source(x: Any) -> bool:
@@ -85,9 +87,7 @@ def _leading(index: Any) -> tuple[Any, tuple]:
         if first.dtype == torch.bool and first.dim() != 1 or first.is_floating_point() or first.dim() == 0:
             return None, ()
         ndim = first.dim()
-    elif isinstance(first, slice):
-        ndim = 1
-    elif isinstance(first, list) and first and all(isinstance(i, int) for i in first):
+    elif isinstance(first, slice) or isinstance(first, list) and first and all(isinstance(i, int) for i in first):
         ndim = 1
     else:
         return None, ()
@@ -106,7 +106,7 @@ class _Rows:
     element: Tensor
     """(n,) of each row; -1: of none."""
     derivative: Tensor | None
-    """(n, width, dof) by the element; None: the row is the element."""
+    """(n, width, dof) by the element; None: the row is the element itself."""
 
 
 @torch.enable_grad()
@@ -114,67 +114,63 @@ def linearize_gathers(problem: Problem) -> Linearization:
     """The residuals and a BlockJacobian.
 
     Raises:
-        NotSparse: a residual depends on other rows than its own.
+        NotSparse: a residual depends on other rows than its own, or on nearly all parameters.
     """
     with Gathers() as seen:
         residuals = problem.residuals()
-    params = problem.params
-    leaves: list[Tensor] = [g.leaf for g in seen.found] + list(params)
+    gathers, params = seen.found, problem.params
+    leaves = [g.leaf for g in gathers] + list(params)
     columns = Columns(params, torch.Size())
     offsets = torch.tensor([0, *columns.sizes]).cumsum(0).tolist()
-    sources = [_rows_of_source(g, params, leaves[:len(seen.found)]) for g in seen.found]
-    shared = _Shared(problem, columns)
-    broken = torch.zeros((), dtype=torch.bool, device=residuals[0].device)
-    whole: set[int] = set()
+    sources = [_rows_of_source(g, params, leaves[:len(gathers)]) for g in gathers]
     parts: list[list[Blocks]] = []
-    for number, r in enumerate(residuals):
-        shape = _common_rows(r, [g for g in seen.found if _depends(r, g.leaf)])
-        m, width = math.prod(shape), r.numel() // max(math.prod(shape), 1)
-        flat = r.reshape(m, width)
-        grads = [_pull(flat, leaves, row.expand(m, width))
-                 for row in torch.eye(width, dtype=r.dtype, device=r.device)]
-        u = random_like((m, width), flat)
-        check = _pull(flat, leaves, u)
-        blocks: list[Blocks] = []
-        for k, (g, made) in enumerate(zip(seen.found, sources)):
-            if check[k] is None:
-                continue
-            J = torch.stack([_of_rows(grad[k], g, m) for grad in grads], 1)         # (m, width, slots, ...)
-            broken = broken | _differs(u, J, _of_rows(check[k], g, m))
-            slots = g.rows.reshape(m, -1)
-            J = J.flatten(3)
-            for i, rows in made.items():
-                blocks += [_chain(params[i], offsets[i], rows, slots[:, s], J[:, :, s], g, s)
+    shared: dict[int, list[tuple[int, int]]] = {}       # of each parameter: outputs and their rows
+    for r in residuals:
+        if not r.numel() or not r.requires_grad:
+            raise NotSparse('a residual depends on no parameter')
+        u = random_like(r.shape, r)
+        pulled = _pull(r, leaves, u)
+        used = [k for k in range(len(gathers)) if pulled[k] is not None]
+        shape = _common_rows(r, [gathers[k] for k in used])
+        m, width = math.prod(shape), r.numel() // math.prod(shape)
+        if width > WIDEST:
+            raise NotSparse(f'a residual has {width} numbers')
+        flat, blocks = r.reshape(m, width), []
+        by_row = [_pull(flat, [leaves[k] for k in used], e.expand_as(flat))
+                  for e in torch.eye(width, dtype=r.dtype, device=r.device)] if used else []
+        for at, k in enumerate(used):
+            g, slots = gathers[k], gathers[k].rows.reshape(m, -1)
+            stored = g.leaf.shape[g.rows.dim():].numel()
+            J = torch.stack([_dense(row[at], g.leaf).reshape(m, -1, stored) for row in by_row], 1)
+            if _differs(u.reshape(m, width), J, _dense(pulled[k], g.leaf).reshape(m, -1)):
+                raise NotSparse('a residual depends on rows of others')
+            values = g.leaf.detach().reshape(m, -1, stored)
+            for i, rows in sources[k].items():
+                blocks += [_chain(params[i], offsets[i], rows, slots[:, s], J[:, :, s], values[:, s])
                            for s in range(slots.shape[1])]
         for i, p in enumerate(params):
-            direct = check[len(seen.found) + i]
-            if direct is None or not bool(direct.any()):
-                continue
-            rows = _injective(flat, p)
-            if rows is not None:
-                assert rows.derivative is not None
-                blocks.append(Blocks(offsets[i], rows.element, rows.derivative))
-            else:
-                blocks.append(Blocks(offsets[i], torch.zeros(m, dtype=torch.long, device=r.device),
-                                     shared.columns_of(i, number).reshape(m, width, -1)))
-                whole.add(i)
-        if not blocks:
-            raise NotSparse('a residual depends on no parameter')
+            direct = pulled[len(gathers) + i]
+            if direct is not None and bool(plain(direct).any()):
+                own = _injective(flat, p)
+                if own is None:
+                    shared.setdefault(i, []).append((len(parts), m))
+                else:
+                    blocks.append(Blocks(offsets[i], *own))
         parts.append(blocks)
+    if sum(columns.sizes[i] for i in shared) > MOST_SHARED or not all(parts):
+        raise NotSparse('residuals depend on too many elements of the parameters')
+    _add_shared(parts, shared, problem, columns, offsets)
     detached = [r.detach() for r in residuals]
-    sizes = [(1 if i in whole else elements(p), size) for i, (p, size) in enumerate(zip(params, columns.sizes))]
-    partition = [(n, size // max(n, 1)) for n, size in sizes]
-    dof_of = {offset: dof for offset, (_, dof) in zip(offsets, partition)}
-    if any(b.dof != dof_of[b.offset] for blocks in parts for b in blocks):
-        raise NotSparse('elements of a parameter are gathered, and all residuals share it')
-    J = BlockJacobian([r.reshape(-1) for r in detached], parts, partition)
-    structure = in_order(torch.Size(), detached, f'sparse: {sum(len(r.reshape(-1)) for r in detached)} numbers of '
-                         f'residuals, each made of {", ".join(str(len(b)) for b in parts)} elements of the parameters')
-    return Linearization(structure, columns, detached, J, broken)
-
-
-def _depends(r: Tensor, leaf: Tensor) -> bool:
-    return torch.autograd.grad(r.sum(), leaf, retain_graph=True, allow_unused=True)[0] is not None
+    partition = [(1, size) if i in shared else (elements(p), size // elements(p))
+                 for i, (p, size) in enumerate(zip(params, columns.sizes))]
+    dofs = {offset: dof for offset, (_, dof) in zip(offsets, partition)}
+    if any(b.dof != dofs[b.offset] for blocks in parts for b in blocks):
+        raise NotSparse('a parameter of which elements are gathered is shared by all residuals too')
+    jacobian = BlockJacobian([r.reshape(-1) for r in detached], parts, partition)
+    structure = in_order(torch.Size(), detached, 'one sparse problem: each residual depends on '
+                         f'{" or ".join(str(n) for n in sorted({len(b) for b in parts}))} elements of the parameters')
+    broken = torch.zeros((), dtype=torch.bool, device=detached[0].device)
+    return Linearization(structure, columns, detached, jacobian, broken)
 
 
 def _common_rows(r: Tensor, gathers: Sequence[Gather]) -> torch.Size:
@@ -185,8 +181,6 @@ def _common_rows(r: Tensor, gathers: Sequence[Gather]) -> torch.Size:
         while shared < min(len(shape), g.rows.dim()) and shape[shared] == g.rows.shape[shared]:
             shared += 1
         shape = shape[:shared]
-    if gathers and not shape and max(g.rows.numel() for g in gathers) > 1:
-        raise NotSparse('rows are gathered that are not those of the residual')
     return shape
 
 
@@ -194,24 +188,22 @@ def _pull(flat: Tensor, leaves: Sequence[Tensor], u: Tensor) -> list[Tensor | No
     return list(torch.autograd.grad(flat, leaves, u, retain_graph=True, allow_unused=True))
 
 
-def _of_rows(gradient: Tensor | None, g: Gather, m: int) -> Tensor:
-    """The gradient by a gather as (m, slots, ...)."""
-    gradient = torch.zeros_like(g.leaf) if gradient is None else gradient
-    return gradient.reshape(m, -1, *g.leaf.shape[g.rows.dim():])
+def _dense(gradient: Tensor | None, leaf: Tensor) -> Tensor:
+    return torch.zeros_like(leaf) if gradient is None else gradient
 
 
-def _differs(u: Tensor, J: Tensor, pulled: Tensor) -> Tensor:
+def _differs(u: Tensor, J: Tensor, pulled: Tensor) -> bool:
     """Whether a gradient is another than rows of their own make it."""
-    J, pulled = J.flatten(2), pulled.flatten(1)
+    J = J.flatten(2)
     expected, scale = torch.einsum('mk,mkn->mn', u, J), torch.einsum('mk,mkn->mn', u.abs(), J.abs())
-    return differ(pulled, expected, scale.amax(1, keepdim=True))
+    return bool(differ(pulled, expected, scale.amax(1, keepdim=True)))
 
 
 def _rows_of_source(g: Gather, params: Sequence[Tensor], leaves: Sequence[Tensor]) -> dict[int, _Rows]:
     """How the rows of a gather's source are made of each parameter."""
     for i, p in enumerate(params):
         if g.source is p:
-            return {i: _Rows(torch.arange(len(p), device=p.device), None)}
+            return {i: _Rows(torch.arange(elements(p), device=p.device), None)}
     flat = plain(g.source).reshape(g.source.shape[0], -1)
     if any(x is not None for x in _pull(flat, leaves, torch.ones_like(flat))):
         raise NotSparse('what is gathered is made of what was gathered before')
@@ -219,15 +211,15 @@ def _rows_of_source(g: Gather, params: Sequence[Tensor], leaves: Sequence[Tensor
     for i, p in enumerate(params):
         if torch.autograd.grad(flat.sum(), p, retain_graph=True, allow_unused=True)[0] is None:
             continue
-        rows = _injective(flat, p)
-        if rows is None:
+        found = _injective(flat, p)
+        if found is None:
             raise NotSparse('what is gathered mixes elements of a parameter')
-        made[i] = rows
+        made[i] = _Rows(*found)
     return made
 
 
-def _injective(flat: Tensor, p: Tensor) -> _Rows | None:
-    """How rows (n, width) are made of the elements of p; None where an element goes into several of them.
+def _injective(flat: Tensor, p: Tensor) -> tuple[Tensor, Tensor] | None:
+    """How rows (n, width) are made of the elements of p, as of `_Rows`; None where an element goes into several.
 
     Each bit of the row that an element goes into is told by the rows which have it: they alone pull at the element.
     """
@@ -251,49 +243,39 @@ def _injective(flat: Tensor, p: Tensor) -> _Rows | None:
         return None
     element = torch.full((n,), -1, device=flat.device)
     element[taken] = used.nonzero().squeeze(1)
-    J = torch.stack([pull(e.expand_as(flat)) for e in torch.eye(flat.shape[1], dtype=flat.dtype, device=flat.device)], 1)
-    return _Rows(element, torch.where((element >= 0)[:, None, None], J[element.clamp(min=0)], 0))
+    unit = torch.eye(flat.shape[1], dtype=flat.dtype, device=flat.device)
+    J = torch.stack([pull(e.expand_as(flat)) for e in unit], 1)
+    return element, torch.where((element >= 0)[:, None, None], J[element.clamp(min=0)], 0)
 
 
-def _chain(p: Tensor, offset: int, rows: _Rows, at: Tensor, J: Tensor, g: Gather, slot: int) -> Blocks:
-    """Derivatives (m, width, dof) by elements of p, from those (m, width, ...) by the rows `at` of a gather's source."""
-    element = rows.element[at]
+def _chain(p: Tensor, offset: int, rows: _Rows, at: Tensor, J: Tensor, value: Tensor) -> Blocks:
+    """Derivatives by elements of p, from those by rows of a gather's source.
+
+    Args:
+        p, offset: the parameter, and the column at which it begins.
+        rows: how the source's rows are made of p.
+        at: (m,) the rows. J: (m, width, stored) derivatives by them. value: (m, stored) what they are.
+    """
     if rows.derivative is not None:
-        return Blocks(offset, element, J @ rows.derivative[at])
-    if is_group(p):
-        value = g.leaf.detach().reshape(len(at), -1, g.leaf.shape[-1])[:, slot]
-        J = as_tangent(p, value, J)
-    return Blocks(offset, element, J)
+        J = J @ rows.derivative[at]
+    elif is_group(p):
+        each = (*J.shape[:2], -1, p.shape[-1])
+        point = as_type(value.unsqueeze(1).expand_as(J).reshape(each), type(p).kind)
+        J = tangent_gradient(point, J.reshape(each)).flatten(2)
+    return Blocks(offset, rows.element[at], J)
 
 
-def as_tangent(p: Tensor, value: Tensor, J: Tensor) -> Tensor:
-    """Derivatives (m, width, stored) by the coordinates `value` (m, stored) of elements of p, by their steps."""
-    like = as_type(value.unsqueeze(1).expand_as(J), type(p).kind)      # type: ignore[attr-defined]
-    return tangent_gradient(like, J)
-
-
-class _Shared:
-    """Derivatives by a parameter that goes into all residuals."""
-
-    def __init__(self, problem: Problem, columns: Columns):
-        self._problem, self._columns = problem, columns
-        self._known: dict[int, list[Tensor]] = {}
-
-    def columns_of(self, i: int, output: int) -> Tensor:
-        """(..., columns) of an output by parameter i."""
-        if i not in self._known:
-            self._known[i] = self._differentiate(i)
-        return self._known[i][output]
-
-    def _differentiate(self, i: int) -> list[Tensor]:
-        sizes = self._columns.sizes
-        if sizes[i] > MOST_SHARED:
-            raise NotSparse(f'all residuals depend on a parameter of shape {tuple(tangent_shape(self._columns.params[i]))}')
-        begin, p = sum(sizes[:i]), self._columns.params[i]
-        push = pushforward(self._problem, self._columns)
-        unit = torch.eye(self._columns.count, dtype=p.dtype, device=p.device)[begin:begin + sizes[i]]
+def _add_shared(parts: list[list[Blocks]], shared: dict[int, list[tuple[int, int]]], problem: Problem, columns: Columns,
+                offsets: Sequence[int]) -> None:
+    """Blocks of the parameters that all residuals share, column by column in forward mode."""
+    push = pushforward(problem, columns)
+    for i, outputs in shared.items():
+        p = problem.params[i]
+        unit = torch.eye(columns.count, dtype=p.dtype, device=p.device)[offsets[i]:offsets[i + 1]]
         try:
             found = [push(row.unsqueeze(0)) for row in unit]
         except (RuntimeError, NotImplementedError, TypeError) as error:
             raise NotSparse(f'a parameter that all residuals share needs forward mode: {error}') from error
-        return [torch.stack([f[o].detach() for f in found], -1) for o in range(len(found[0]))]
+        for o, m in outputs:
+            values = torch.stack([f[o].detach().reshape(m, -1) for f in found], -1)
+            parts[o].append(Blocks(offsets[i], torch.zeros(m, dtype=torch.long, device=p.device), values))

@@ -24,7 +24,7 @@ class GaussNewton(_Optimizer):
         corrector: of the Jacobian for the kernel, or a list; FastTriggs(kernel) by default.
         weight: W (..., d, d), broadcastable to residuals (..., d); a list if there are several outputs.
         vectorize: rows of a dense Jacobian all at once by vmap; else one backward pass for each.
-        structure: 'auto' looks for independent problems, 'dense' does not.
+        structure: as of LevenbergMarquardt; sparse problems only with a solver for square systems.
         tolerance: when optimize() stops.
 
     Source: Nocedal and Wright, "Numerical Optimization" (2006), section 10.3.
@@ -46,6 +46,7 @@ class GaussNewton(_Optimizer):
             return system.normal.solve(self.solver)
         if getattr(self.solver, 'square', False):
             return solve_with(self.solver, system.A, -system.g)
+        assert isinstance(system.J, Tensor)     # no normal equations: dense
         return solve_with(self.solver, system.J, -system.R)
 
     def _accepts(self, last: Tensor, loss: Tensor) -> Tensor:

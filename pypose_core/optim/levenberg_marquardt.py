@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,9 +30,11 @@ class LevenbergMarquardt(_Optimizer):
         reject: trial steps that may be rejected in one step. If all are, the parameters stay as they were.
         min, max: bounds of the diagonal of A.
         vectorize: rows of a dense Jacobian all at once by vmap; else one backward pass for each.
-        sparse: also look for gathers (see gathers.py) where there are fewer than 64 unknowns; where there are more, that
-            is done without it, on any device, and with no need of psjac.
-        structure: 'auto' looks for independent problems, 'dense' does not.
+        sparse: look for elements that are gathered (see `structure`) also where there are fewer than 64 unknowns. Where
+            there are more that is done anyway; PyPose's marks `sjac` and `psjac` are not needed.
+        structure: 'auto' looks for independent problems, and for residuals that are each made of a few elements which
+            the model gathers (`nodes[edges]`): such problems are solved by sparse factorization, or by CG if that is
+            the solver. 'dense' looks for nothing.
         tolerance: when optimize() stops.
 
     Source: Marquardt, "An algorithm for least-squares estimation of nonlinear parameters" (1963).
@@ -79,7 +82,7 @@ class LevenbergMarquardt(_Optimizer):
     def _adapt(self, system: System, D: Tensor, loss: Tensor, done: Tensor) -> None:
         pg = self.param_groups[0]
         before = {key: pg[key] for key in self.strategy.defaults}
-        batched = {'last': system.last, 'loss': loss, 'J': system.J, 'D': D, 'R': system.R}
+        batched: dict[str, Any] = {'last': system.last, 'loss': loss, 'J': system.J, 'D': D, 'R': system.R}
         if len(system.last) == 1:
             # A strategy written for PyPose gets what PyPose hands it.
             self.strategy.update(pg, **{name: value[0] if isinstance(value, Tensor) else value

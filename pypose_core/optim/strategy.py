@@ -2,13 +2,23 @@
 
 A strategy has `defaults`, the entries that it keeps in the optimizer's param_groups[0], 'damping' among them,
 and update(pg, last, loss, J, D, R), called after each trial step D.  With independent problems everything is
-batched: last and loss (B), J (B, m, n), D (B, n, 1), R (B, m, 1), and each problem has its own damping.  The
+batched: last and loss (B), J (B, m, n), D (B, n, 1), R (B, m, 1), and each problem has its own damping.  J of a sparse
+problem is no tensor: it can be multiplied (J @ D, J.mT @ R).  The
 quality is (last - loss)/(decrease that the linear model predicts), a failed step (loss NaN) counts as bad.
 """
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 from torch import Tensor
+
+
+class Jacobian(Protocol):
+    """A tensor, or of a sparse problem what can be multiplied like one."""
+
+    def __matmul__(self, D: Tensor, /) -> Tensor:
+        """J D."""
 
 
 def _positive(**values: float) -> None:
@@ -23,7 +33,7 @@ def _fraction(**values: float) -> None:
             raise ValueError(f'{name} has to be between 0 and 1: {value}')
 
 
-def quality(last: Tensor, loss: Tensor, J: Tensor, D: Tensor, R: Tensor) -> Tensor:
+def quality(last: Tensor, loss: Tensor, J: Jacobian, D: Tensor, R: Tensor) -> Tensor:
     """(last - loss)/(|R|² - |R + J D|²) for each problem; -inf of a step that did not keep the loss down."""
     JD = J @ D
     predicted = -(JD * (2 * R + JD)).sum((-2, -1))
@@ -68,7 +78,7 @@ class Adaptive:
         self.defaults = {'damping': damping, 'high': high, 'low': low, 'up': up, 'down': down}
         self.min, self.max = min, max
 
-    def update(self, pg: dict, last: Tensor, loss: Tensor, J: Tensor, D: Tensor, R: Tensor, **kwargs) -> None:
+    def update(self, pg: dict, last: Tensor, loss: Tensor, J: Jacobian, D: Tensor, R: Tensor, **kwargs) -> None:
         rho = quality(last, loss, J, D, R)
         factor = torch.where(rho > pg['high'], pg['down'], torch.where(rho > pg['low'], 1., pg['up']))
         pg['damping'] = (pg['damping'] * factor).clamp(self.min, self.max)
@@ -97,7 +107,7 @@ class TrustRegion:
         self.defaults = {'radius': radius, 'damping': 1 / radius, 'high': high, 'low': low, 'up': up,
                          'down': down, 'factor': factor}
 
-    def update(self, pg: dict, last: Tensor, loss: Tensor, J: Tensor, D: Tensor, R: Tensor, **kwargs) -> None:
+    def update(self, pg: dict, last: Tensor, loss: Tensor, J: Jacobian, D: Tensor, R: Tensor, **kwargs) -> None:
         rho = quality(last, loss, J, D, R)
         radius = 1. / torch.as_tensor(pg['damping'], dtype=rho.dtype, device=rho.device)
         down = torch.as_tensor(pg['down'], dtype=rho.dtype, device=rho.device)
