@@ -116,7 +116,8 @@ def pose_graph(name: str, rounds: int) -> Record:
 
     return compare(f'one LM step, {name}: {len(start)} poses, {len(edges)} edges', peer='pypose 0.9.5',
                    ours=lambda: step(pp), theirs=lambda: step(pypose), rounds=rounds, target=None,
-                   agree=lambda a, b: bool((a - b).abs().max() < 1e-6), note='poses and loss after the step agree to 1e-6')
+                   agree=lambda a, b: bool((a - b).abs().max() < 1e-6),
+                   note='poses and loss after the step agree to 1e-6')
 
 
 def registrations(count: int, points: int, rounds: int) -> Record:

@@ -23,7 +23,8 @@ def chain(kind=pp.randn_SE3, n=N, extra=60, dtype=torch.float64):
     edges = torch.cat([torch.stack([torch.arange(n - 1), torch.arange(1, n)], 1), torch.stack([i, j], 1)[i != j]])
     Z = truth[edges[:, 0]].Inv() @ truth[edges[:, 1]]
     dof = Z.Log().shape[-1]
-    return truth.Retr(0.1 * torch.randn(n, dof, dtype=dtype)), edges, Z.Retr(0.02 * torch.randn(len(Z), dof, dtype=dtype))
+    start = truth.Retr(0.1 * torch.randn(n, dof, dtype=dtype))
+    return start, edges, Z.Retr(0.02 * torch.randn(len(Z), dof, dtype=dtype))
 
 
 def relative(a, b, Z):
@@ -75,7 +76,7 @@ class Sliced(Graph):
 class Shared(Graph):
     """One correction of all measurements, and a scale of each edge's own."""
 
-    def __init__(self, nodes, count=None):
+    def __init__(self, nodes):
         super().__init__(nodes)
         self.correction = nn.Parameter(torch.full((6,), 0.01, dtype=nodes.dtype))
         self.scale = nn.Parameter(torch.ones(5, 6, dtype=nodes.dtype))
