@@ -4,9 +4,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from pypose_core.control.arrays import Array, given, module
 from pypose_core.control.problem import Box
 
 
@@ -77,32 +79,35 @@ class ConstraintRows:
         quadratic += [box.soft.quadratic if box.soft else 0.0] * count
         elastic += [int(not hard and box.soft is None)] * count
 
-    def bounds(self, given: Mapping[str, tuple[Tensor, Tensor]] | None, batch: int) -> tuple[Tensor, Tensor]:
-        """Lower and upper (batch, N + 1, rows), those given in place of the problem's own."""
-        lower, upper = (b.expand(batch, -1, -1).contiguous() for b in (self.lower, self.upper))
-        if not given:
-            return lower, upper
-        lower, upper = lower.clone(), upper.clone()
-        for name, pair in given.items():
+    def bounds(self, others: Mapping[str, tuple[Array, Array]] | None, batch: int,
+               like: Array | None = None) -> tuple[Array, Array]:
+        """Lower and upper (batch, N + 1, rows), those given in place of the problem's own: numpy's where `like` is."""
+        xp = module(like)
+        own = (self.lower, self.upper, self.present)
+        low, high, present = own if xp is torch else (t.numpy() for t in own)
+        lower, upper = (xp.empty((batch, *b.shape), dtype=xp.float64) for b in (low, high))
+        lower[:], upper[:] = low, high
+        for name, pair in (others or {}).items():
             if name not in self.groups:
                 raise ValueError(f'there is no constraint {name!r} to give bounds to, only {sorted(self.groups)}')
             rows = self.groups[name]
             for into, bound in zip((lower, upper), pair):
-                bound, there = torch.as_tensor(bound, dtype=torch.float64), into[..., rows]
+                bound, there = given(bound, like), into[..., rows]
                 try:
-                    wide = bound.expand(there.shape)
-                except RuntimeError as error:
+                    wide = xp.broadcast_to(bound, there.shape)
+                except (RuntimeError, ValueError) as error:
                     raise ValueError(f'bounds of {name!r} have shape {tuple(bound.shape)}; ({there.shape[-1]},), '
                                      f'{tuple(there.shape[1:])} or {tuple(there.shape)} is needed') from error
-                into[..., rows] = torch.where(self.present[:, rows], wide, there)
-            _check(name, lower.detach()[..., rows], upper.detach()[..., rows])
+                into[..., rows] = xp.where(present[:, rows], wide, there)
+            _check(name, lower[..., rows], upper[..., rows])
         return lower, upper
 
 
-def _check(name: str, lower: Tensor, upper: Tensor) -> None:
+def _check(name: str, lower: Array, upper: Array) -> None:
     """Lower bounds below upper ones, and both numbers."""
     if not bool((lower <= upper).all()):
-        k, i = (~(lower <= upper)).nonzero()[0, -2:].tolist()
-        low, high = (b.reshape(-1, *b.shape[-2:])[:, k, i].tolist() for b in (lower, upper))
+        low, high = (np.asarray(b.detach() if isinstance(b, Tensor) else b) for b in (lower, upper))
+        k, i = np.argwhere(~(low <= high))[0, -2:].tolist()
+        low, high = (b.reshape(-1, *b.shape[-2:])[:, k, i].tolist() for b in (low, high))
         raise ValueError(f'the bounds of {name!r} leave nothing between them: row {i} at stage {k} has {low[0]} and '
                          f'{high[0]}')

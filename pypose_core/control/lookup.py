@@ -2,17 +2,21 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pypose_core import native
 from pypose_core.control.expression import Node
 from pypose_core.control.traced import Traced
 from pypose_core.geometry.distance_field import DistanceField
 
 HEADER = 8      # numbers before the values, see csrc/control/tape.h
+# The operator itself: torch.ops takes longer to find it than it runs.
+_lookup: Any = torch._C._jit_get_operation('pypose::lookup')[0] if native.available else None
 
 
 class LookupTable:
@@ -60,13 +64,11 @@ class LookupTable:
         self.data[HEADER:HEADER + values.numel()] = values.double().reshape(-1)
 
     def at(self, points: NDArray) -> NDArray[np.float64]:
-        """d (...) at points (..., 2), without torch: for what looks at few points often."""
-        from scipy.ndimage import map_coordinates  # scipy takes its time to import
-        columns, rows, scale, ox, oy, c, s, _ = self.data[:HEADER].tolist()
-        values = self.data[HEADER:HEADER + int(rows * columns)].numpy().reshape(int(rows), int(columns))
-        dx, dy = points[..., 0] - ox, points[..., 1] - oy
-        return map_coordinates(values, [(c * dy - s * dx) * scale - 0.5, (c * dx + s * dy) * scale - 0.5], order=1,
-                               mode='nearest')
+        """d (...) at points (..., 2)."""
+        places = torch.from_numpy(np.ascontiguousarray(points, float))
+        if _lookup is None:
+            return self(places[..., 0], places[..., 1]).numpy()
+        return _lookup(self.data, places).numpy()
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         """d (...) at x, y (...) in metres."""

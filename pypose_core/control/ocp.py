@@ -15,10 +15,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from pypose_core import native
+from pypose_core.control.arrays import Array, given, module, tensor
 from pypose_core.control.constraint_rows import ConstraintRows
 from pypose_core.control.evaluate import Evaluator
 from pypose_core.control.functions import Functions
@@ -157,13 +159,14 @@ class OCP:
             [tape.packed() for tape in tapes])
         return in_torch, reason
 
-    def pack(self, parameters: Mapping[str, Tensor], batch: int) -> Tensor:
-        """Parameters as (batch, N + 1, numbers)."""
-        packed = torch.empty(batch, self.horizon + 1, self.parameter_count, dtype=torch.float64)
+    def pack(self, parameters: Mapping[str, Array], batch: int, like: Array | None = None) -> Array:
+        """Parameters as (batch, N + 1, numbers): numpy's where `like` is, else a tensor."""
+        xp = module(like)
+        packed = xp.empty((batch, self.horizon + 1, self.parameter_count), dtype=xp.float64)
         if parameters.keys() != self.shapes.keys():
             raise ValueError(f'parameters {sorted(parameters)} were given, {sorted(self.shapes)} are needed')
         for name, (begin, end) in self.splits.items():
-            shape, value = self.shapes[name], torch.as_tensor(parameters[name], dtype=torch.float64)
+            shape, value = self.shapes[name], given(parameters[name], like)
             extra = value.ndim - len(shape)     # 0: the same everywhere; 1: per stage; 2: per problem and stage
             leading = (batch, self.horizon + 1)[2 - extra:] if 0 <= extra <= 2 else None
             if extra == 2 and len(value) == 1:
@@ -171,7 +174,7 @@ class OCP:
             if leading is None or value.shape[extra:] != shape or value.shape[:extra] != leading:
                 raise ValueError(f'parameter {name!r} has shape {tuple(value.shape)}; {shape}, '
                                  f'{(self.horizon + 1, *shape)} or {(batch, self.horizon + 1, *shape)} is needed')
-            packed[..., begin:end] = value.reshape(*leading, end - begin)
+            packed[..., begin:end] = value.reshape((*leading, end - begin))
         return packed
 
     def unpack(self, packed: Tensor) -> SimpleNamespace:
@@ -179,27 +182,31 @@ class OCP:
         return SimpleNamespace(**{name: packed[..., a:b].reshape(*packed.shape[:-1], *self.shapes[name])
                                   for name, (a, b) in self.splits.items()})
 
-    def initial(self, x0: Tensor, u_prev: Tensor | None) -> Tensor:
+    def initial(self, x0: Array, u_prev: Array | None) -> Array:
         """The first state, with the control before it appended where there are rates."""
-        x0 = torch.as_tensor(x0, dtype=torch.float64)
+        xp, x0 = module(x0), given(x0, x0)
         if self.rates:
             if u_prev is None:
                 raise ValueError('this problem has rates of controls: give u_prev, the control applied before')
-            u_prev = torch.as_tensor(u_prev, dtype=torch.float64)
+            u_prev = given(u_prev, x0)
             if u_prev.shape[-1:] != (self.control,) or u_prev.ndim > x0.ndim:
                 raise ValueError(f'u_prev has shape {tuple(u_prev.shape)}; it must be ({self.control},), or have the '
                                  f'batch of x0')
-            x0 = torch.cat([x0, u_prev.expand(*x0.shape[:-1], self.control)], -1)
+            x0 = xp.concatenate([x0, xp.broadcast_to(u_prev, (*x0.shape[:-1], self.control))], -1)
         if x0.shape[-1] != self.space.size or x0.ndim > 2:
             raise ValueError(f'x0 must be (state,) or (batch, state) with {self.base_space.size} numbers, '
                              f'not {tuple(x0.shape)}')
         return x0
 
-    def solve(self, x0: Tensor, *, u_prev: Tensor | None = None, parameters: Mapping[str, Tensor] | None = None,
-              start: str = 'keep', guess: tuple[Tensor, Tensor] | None = None,
-              bounds: Mapping[str, tuple[Tensor, Tensor]] | None = None,
+    def solve(self, x0: Array, *, u_prev: Array | None = None, parameters: Mapping[str, Array] | None = None,
+              start: str = 'keep', guess: tuple[Array, Array] | None = None,
+              bounds: Mapping[str, tuple[Array, Array]] | None = None,
               options: OcpOptions | None = None, differentiable: bool | None = None) -> OcpResult:
         """Solve from x0.
+
+        Where x0 is a numpy array, so are all numbers of the result, and nothing is differentiable: torch is not called
+        but for the solver. That is the choice where other threads want the interpreter, to which every call of torch
+        gives it up.
 
         Args:
             x0: (state,), or (batch, state) for as many independent problems.
@@ -217,20 +224,24 @@ class OCP:
         if start not in STARTS:
             raise ValueError(f'start must be one of {sorted(STARTS)}, not {start!r}')
         x = self.initial(x0, u_prev)
-        flat = x.unsqueeze(0) if x.ndim == 1 else x
-        packed = self.pack(parameters or {}, len(flat))
-        lower, upper = self.rows.bounds(bounds, len(flat))
+        flat = x[None] if x.ndim == 1 else x
+        packed = self.pack(parameters or {}, len(flat), x)
+        lower, upper = self.rows.bounds(bounds, len(flat), x)
         if guess is not None or start == 'roll':
-            self._guess(flat, guess, start)
+            self._guess(tensor(flat), guess, start)
         elif start == 'guess':
             raise ValueError("start='guess' needs guess=(states, controls)")
         settings = (options or self.options).packed()
-        given = (flat.detach().contiguous(), packed.detach().contiguous(),
-                 lower.detach().contiguous(), upper.detach().contiguous())
+        numbers = [tensor(x) for x in (flat, packed, lower, upper)]
         if self.in_torch:
-            X, U, costates, multipliers, raw = self._by_torch(*given, start, settings)
+            found = self._by_torch(*numbers, start, settings)
         else:
-            X, U, costates, multipliers, raw = self._native.solve(*given, STARTS[start], settings)
+            found = self._native.solve(*numbers, STARTS[start], settings)
+        if isinstance(x, np.ndarray):
+            if differentiable:
+                raise ValueError('arrays have no gradients: give x0 as a tensor')
+            found, differentiable = [t.numpy() for t in found], False
+        X, U, costates, multipliers, raw = found
         if differentiable is None:
             differentiable = torch.is_grad_enabled() and any(t.requires_grad for t in (flat, packed, lower, upper))
         if differentiable:

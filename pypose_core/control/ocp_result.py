@@ -4,7 +4,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from torch import Tensor
+from pypose_core.control.arrays import Array
 
 
 class OcpStatus(Enum):
@@ -48,11 +48,12 @@ class OcpStats:
 
 
 class OcpResult:
-    """Trajectories and status. With a batch, each has a leading dimension and `status` is a list."""
+    """Trajectories and status, tensors, or numpy arrays where the problem was given as such. With a batch, each has a
+    leading dimension and `status` is a list."""
 
     __slots__ = ('states', 'controls', 'costates', 'multipliers', 'raw', '_names')
 
-    def __init__(self, states: Tensor, controls: Tensor, costates: Tensor, multipliers: Tensor, raw: Tensor,
+    def __init__(self, states: Array, controls: Array, costates: Array, multipliers: Array, raw: Array,
                  names: tuple[str, ...]):
         self.states = states
         """(..., N + 1, state)."""

@@ -35,7 +35,7 @@ class Outputs:
         if result is None:
             return
         if self._plan.get_subscription_count():
-            states = result.states.numpy()
+            states = result.states
             poses = np.zeros((len(states), 7))
             poses[:, :2], half = states[:, :2], 0.5 * states[:, 2]
             poses[:, 5], poses[:, 6] = np.sin(half), np.cos(half)
@@ -52,4 +52,4 @@ class Outputs:
 
 def unknowns(result) -> int:
     """Unknowns of a plan: its controls and the states after the first."""
-    return result.controls.numel() + result.states[1:].numel()
+    return result.controls.size + result.states[1:].size

@@ -7,9 +7,13 @@ Dynamic programming over offsets to the left and right of the path, at stations 
 forbidden where an obstacle is nearer than the radius. In the spirit of Werling, Ziegler, Kammel and Thrun, "Optimal
 trajectory generation for dynamic street scenarios in a Frenet frame" (2010), with offsets alone.
 """
-import numpy as np
-from numpy.typing import NDArray
+import math
+from typing import Any
 
+import numpy as np
+import torch
+
+from pypose_core import native
 from pypose_core.control import LookupTable
 from pypose_core.online.path_tracking.path import ReferencePath
 
@@ -18,12 +22,14 @@ OFFSETS = np.arange(-round(WIDTH / STEP), round(WIDTH / STEP) + 1) * STEP
 STEEPEST = 1.2                              # offset per length
 BLOCKED = 1e6
 SMOOTHING = np.array([1, 2, 3, 2, 1]) / 9
+_cheapest_way: Any = torch._C._jit_get_operation('pypose::cheapest_way')[0] if native.available else None
 
 
-def _change() -> NDArray:
-    """(offsets, offsets) cost of going from the second to the first within one spacing."""
-    slope = (OFFSETS[:, None] - OFFSETS) / SPACING
-    return np.where(np.abs(slope) <= STEEPEST, 20 * SPACING * slope ** 2, np.inf)
+def _change() -> torch.Tensor:
+    """Cost of going over by each number of steps, to the right as far as to the left, within one spacing."""
+    most = math.floor(STEEPEST * SPACING / STEP + 1e-9)
+    slope = np.arange(-most, most + 1) * STEP / SPACING
+    return torch.from_numpy(20 * SPACING * slope ** 2)
 
 
 CHANGE = _change()
@@ -36,6 +42,8 @@ def detour(path: ReferencePath, s: float, offset: float, ahead: float, table: Lo
     Args:
         s, offset: where the robot is. ahead: m to look. radius, clearance: m.
     """
+    if not native.available:
+        raise RuntimeError(f'the way around obstacles needs the native kernels: {native.status}')
     stations = np.arange(s, min(s + ahead, path.length) + SPACING, SPACING)
     points, headings, _ = path.sample(stations)
     side = np.stack([-np.sin(headings), np.cos(headings)], 1)
@@ -47,16 +55,7 @@ def detour(path: ReferencePath, s: float, offset: float, ahead: float, table: Lo
     margin = radius + 0.25 * clearance
     cost = np.where(distance < margin, BLOCKED * (1 + margin - distance), cost)
     best = 0.2 * BLOCKED * np.abs(OFFSETS - np.clip(offset, -WIDTH, WIDTH))
-    came = np.zeros((len(stations), len(OFFSETS)), int)
-    for k in range(1, len(stations)):
-        total = best[None] + CHANGE
-        came[k] = total.argmin(1)
-        best = total[np.arange(len(OFFSETS)), came[k]] + cost[k]
-    j = int(best.argmin())
-    chosen = np.empty(len(stations), int)
-    for k in range(len(stations) - 1, -1, -1):
-        chosen[k] = j
-        j = came[k, j]
+    chosen = _cheapest_way(torch.from_numpy(cost), torch.from_numpy(best), CHANGE).numpy()
     offsets = OFFSETS[chosen]
     offsets[0] = offset
     offsets = np.convolve(np.pad(offsets, 2, mode='edge'), SMOOTHING, 'valid')

@@ -1,4 +1,5 @@
 """Where the robot will be when a command that is given now takes effect: the commands under way are replayed."""
+import math
 from collections import deque
 
 import numpy as np
@@ -9,10 +10,11 @@ KEPT_NS = 2_000_000_000
 
 def moved(pose: NDArray, twist: NDArray, dt: float) -> NDArray[np.float64]:
     """The pose (3,) after dt at a constant body twist (3,): exact."""
-    half = 0.5 * twist[2] * dt
-    chord = dt * np.sinc(half / np.pi)
-    c, s = np.cos(pose[2] + half) * chord, np.sin(pose[2] + half) * chord
-    return pose + [c * twist[0] - s * twist[1], s * twist[0] + c * twist[1], twist[2] * dt]
+    (x, y, heading), (ahead, aside, turn) = pose.tolist(), twist.tolist()
+    half = 0.5 * turn * dt
+    chord = dt * (math.sin(half) / half if half else 1.0)
+    c, s = math.cos(heading + half) * chord, math.sin(heading + half) * chord
+    return np.array([x + c * ahead - s * aside, y + s * ahead + c * aside, heading + turn * dt])
 
 
 class CommandHistory:

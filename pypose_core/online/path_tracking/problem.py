@@ -2,8 +2,11 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from pypose_core.control import OCP, Box, LeastSquares, LookupTable, OcpOptions, Soft, StageConstraint, StateConstraint
 from pypose_core.online.path_tracking.config import PathTrackerConfig
@@ -46,12 +49,13 @@ class TrackingProblem:
         limits, w, dt = config.limits, config.weights, config.dt
         self.controls = 3 if config.model == 'omni' else 2
         sideways = [limits.max_lateral_speed] if config.model == 'omni' else []
-        self.upper = f64([limits.max_speed, *sideways, limits.max_turn_rate])
-        self.lower = f64([limits.min_speed, *(-x for x in sideways), -limits.max_turn_rate])
-        self.acceleration = f64([limits.max_acceleration] * (self.controls - 1) + [limits.max_turn_acceleration])
-        seconds = torch.full((config.horizon + 1, 1), dt, dtype=torch.float64)
+        self.upper = np.array([limits.max_speed, *sideways, limits.max_turn_rate])
+        self.lower = np.array([limits.min_speed, *(-x for x in sideways), -limits.max_turn_rate])
+        acceleration = np.array([limits.max_acceleration] * (self.controls - 1) + [limits.max_turn_acceleration])
+        seconds = np.full((config.horizon + 1, 1), dt)
         seconds[0] = 1 / config.frequency       # the next cycle may change the command again
-        self.rates = seconds * self.acceleration
+        self.rates = seconds * acceleration
+        self._by_then = np.cumsum(seconds, 0) * acceleration    # changes that are possible until each stage's end
         W_speed = f64([w.speed] * (self.controls - 1) + [w.turn])
         W_change = f64([w.speed_change] * (self.controls - 1) + [w.turn_change])
 
@@ -83,9 +87,8 @@ class TrackingProblem:
                        parameters={'pose': (3,), 'speeds': (self.controls,), 'near': (1,)},
                        options=OcpOptions(max_iterations=solver.max_iterations, tolerance=solver.tolerance,
                                           feasibility=1e-4, qp_tolerance=1e-6, time_budget=solver.time_budget))
-        self._stage_seconds = torch.cat([seconds[:1], seconds[:1] + dt * torch.arange(1, config.horizon + 1)[:, None]])
 
-    def bounds(self, before: torch.Tensor, speed_limit: float) -> dict:
+    def bounds(self, before: NDArray, speed_limit: float) -> dict[str, Any]:
         """Of the controls and their changes, as `OCP.solve` takes them.
 
         A speed limit lower than the present speed is reached by braking, not at once.
@@ -94,12 +97,8 @@ class TrackingProblem:
             before: (controls,) the command before.
             speed_limit: m/s.
         """
-        slower = self.upper.clone()
-        slower[:-1] = slower[:-1].clamp(max=speed_limit)
-        upper = torch.maximum(slower, before - self._stage_seconds * self.acceleration).minimum(
-            torch.maximum(self.upper, before))
-        lower = torch.minimum(self.lower.clamp(min=-speed_limit) if speed_limit < math.inf else self.lower,
-                              before + self._stage_seconds * self.acceleration).maximum(
-            torch.minimum(self.lower, before))
+        faster, slower = np.minimum(self.upper, speed_limit), np.maximum(self.lower, -speed_limit)
+        upper = np.minimum(np.maximum(faster, before - self._by_then), np.maximum(self.upper, before))
+        lower = np.maximum(np.minimum(slower, before + self._by_then), np.minimum(self.lower, before))
         lower[:, -1], upper[:, -1] = self.lower[-1], self.upper[-1]
         return {'control': (lower, upper), 'control rate': (-self.rates, self.rates)}

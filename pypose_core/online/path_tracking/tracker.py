@@ -235,7 +235,7 @@ class PathTracker:
         if problem:
             return *problem, zero, result
         self._warm = True
-        control = result.controls[0].numpy()
+        control = result.controls[0]
         found = np.array([control[0], control[1] if len(control) == 3 else 0.0, control[-1]])
         return TrackingStatus.TRACKING, '', found, result
 
@@ -325,25 +325,23 @@ class PathTracker:
             controls[:, 0], controls[:, 1] = speeds * np.cos(turn), speeds * np.sin(turn)
         else:
             controls[:, 0] = speeds
-        u = torch.from_numpy(np.array(before, float))
-        near = torch.full((len(poses), 1), self.config.radius + self._clearance, dtype=torch.float64)
+        near = np.array([self.config.radius + self._clearance])
         given: dict[str, Any] = {
-            'u_prev': u, 'bounds': self.problem.bounds(u, self._speed_limit),
-            'parameters': {'pose': torch.from_numpy(poses), 'speeds': torch.from_numpy(controls), 'near': near}}
+            'u_prev': before, 'bounds': self.problem.bounds(before, self._speed_limit),
+            'parameters': {'pose': poses, 'speeds': controls, 'near': near}}
         if self._warm:
-            return self.problem.ocp.solve(torch.from_numpy(pose), start='keep', **given)
-        guess = (torch.from_numpy(poses), torch.from_numpy(controls[:-1]))
-        return self.problem.ocp.solve(torch.from_numpy(pose), start='roll', guess=guess, **given)
+            return self.problem.ocp.solve(pose, start='keep', **given)
+        return self.problem.ocp.solve(pose, start='roll', guess=(poses, controls[:-1]), **given)
 
     def _judge(self, pose: NDArray, result: OcpResult) -> tuple[TrackingStatus, str] | None:
         """Why a solution must not be driven, or None."""
         states, controls, stats = result.states, result.controls, result.stats
         assert isinstance(stats, OcpStats)      # of one problem
-        if not bool(torch.isfinite(states).all() and torch.isfinite(controls).all()) or stats.defect > 0.05:
+        if not (np.isfinite(states).all() and np.isfinite(controls).all()) or stats.defect > 0.05:
             return TrackingStatus.NO_SOLUTION, str(result)
         if self._mapped:
-            soon = states[:max(2, math.ceil(0.8 / self.config.dt))]
-            distance = self._table.at(soon.numpy())
+            soon = states[:max(2, math.ceil(0.8 / self.config.dt)), :2]
+            distance = self._table.at(soon)
             least = min(self.config.radius - TOUCHING, float(distance[0]) - 1e-3)     # from inside, out is allowed
             if (distance[1:] < least).any():
                 return TrackingStatus.BLOCKED, f'the trajectory comes within {distance.min():.2f} m of an obstacle'
