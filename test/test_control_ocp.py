@@ -326,6 +326,30 @@ def test_bounds_by_stage_hold_from_the_constructor_and_from_the_call():
     torch.testing.assert_close(freed.controls, double_integrator().solve(f64([1.0, 0.0]), start='roll').controls)
 
 
+@pytest.mark.parametrize('dynamics', [unicycle, untraceable(unicycle)], ids=['native', 'torch'])
+def test_arrays_give_arrays_with_the_numbers_that_tensors_give(dynamics):
+    bounds = {'control': (f64([-0.3, -0.4]), f64([0.3, 0.4]).expand(7, 2))}
+    guess = torch.zeros(7, 3).double(), torch.full((6, 2), 0.1).double()
+    x0 = torch.stack([START, START + 0.1])
+    expected = solve_tracking(tracking(horizon=6, dynamics=dynamics), bounds=bounds, guess=guess)
+    batch = tracking(horizon=6, dynamics=dynamics).solve(
+        x0, u_prev=STOPPED, parameters=TRACKING, bounds=bounds, guess=guess, start='roll')
+    given = {'u_prev': STOPPED.numpy(), 'parameters': {name: np.asarray(value) for name, value in TRACKING.items()},
+             'bounds': {name: tuple(b.numpy() for b in pair) for name, pair in bounds.items()},
+             'guess': tuple(g.numpy() for g in guess), 'start': 'roll'}
+    for x, tensors in ((START, expected), (x0, batch)):
+        arrays = tracking(horizon=6, dynamics=dynamics).solve(x.numpy(), **given)
+        for name in ('states', 'controls', 'costates', 'multipliers'):
+            assert isinstance(getattr(arrays, name), np.ndarray)
+            np.testing.assert_array_equal(getattr(arrays, name), getattr(tensors, name).numpy())
+        assert arrays.status == tensors.status and arrays.converged == tensors.converged
+    ocp = tracking(horizon=6, dynamics=dynamics)
+    for wrong, match in (({'differentiable': True}, 'no gradients'), ({'bounds': {'control': (1.0, -1.0)}}, 'between'),
+                         ({'bounds': {'control': (np.zeros(3), 1.0)}}, 'have shape'), ({'u_prev': None}, 'u_prev')):
+        with pytest.raises(ValueError, match=match):
+            ocp.solve(START.numpy(), **(given | wrong))
+
+
 def test_a_model_of_the_library_is_given_as_it_is():
     stage, end = LeastSquares(lambda x, u, p: torch.cat([x, u], -1)), LeastSquares(lambda x, p: x)
     ocp = OCP(Unicycle(0.1), state=3, control=2, horizon=5, stage_cost=stage, terminal_cost=end)

@@ -1,8 +1,10 @@
 """The path-tracking controller: its parts against closed forms, and driven in closed loop with a plant of its own."""
+import itertools
 from collections import deque
 
 import numpy as np
 import pytest
+import torch
 
 from pypose_core.control import LookupTable
 from pypose_core.geometry import DistanceField
@@ -16,7 +18,7 @@ from pypose_core.online.path_tracking import (
     ReferencePath,
     TrackingStatus,
 )
-from pypose_core.online.path_tracking.detour import detour
+from pypose_core.online.path_tracking.detour import _cheapest_way, detour
 from pypose_core.online.path_tracking.prediction import CommandHistory, moved
 from pypose_core.online.path_tracking.reference import SpeedProfile
 
@@ -146,6 +148,21 @@ def test_the_detour_passes_where_the_way_is_shorter_and_keeps_its_distance(box, 
     assert side * way.points[np.abs(way.points[:, 1]).argmax(), 1] > 0.4
     assert table.at(way.points).min() > 0.25
     assert detour(ReferencePath(LINE), 1.0, 0.0, 1.0, table, radius=0.25, clearance=0.2) is None
+
+
+def test_the_way_over_the_offsets_is_the_cheapest_of_all_ways():
+    rng = np.random.default_rng(0)
+    cost, start, change = rng.random((5, 6)), rng.random(6), np.array([0.3, 0.0, 0.5])
+    found = _cheapest_way(*map(torch.from_numpy, (cost, start, change))).numpy()
+
+    def total(way):
+        steps = np.diff(way)
+        if np.abs(steps).max() > 1:
+            return np.inf
+        return start[way[0]] + cost[range(1, 5), way[1:]].sum() + change[steps + 1].sum()
+    assert total(found) == min(total(way) for way in itertools.product(range(6), repeat=5))
+    with pytest.raises(RuntimeError, match='cheapest_way'):
+        _cheapest_way(*map(torch.from_numpy, (cost, start[1:], change)))
 
 
 # --- closed loop -----------------------------------------------------------------------------------

@@ -232,9 +232,9 @@ class OCP:
         elif start == 'guess':
             raise ValueError("start='guess' needs guess=(states, controls)")
         settings = (options or self.options).packed()
-        numbers = [tensor(x) for x in (flat, packed, lower, upper)]
+        numbers = tensor(flat), tensor(packed), tensor(lower), tensor(upper)
         if self.in_torch:
-            found = self._by_torch(*numbers, start, settings)
+            found: list[Array] = list(self._by_torch(*numbers, start, settings))
         else:
             found = self._native.solve(*numbers, STARTS[start], settings)
         if isinstance(x, np.ndarray):

@@ -82,8 +82,8 @@ class TrackingProblem:
                        stage_cost=LeastSquares(stage),
                        terminal_cost=LeastSquares(
                            lambda x, p: torch.cat([w.terminal * errors(x, p), nearness(x, p)], -1)),
-                       control_bounds=Box(self.lower, self.upper), constraints=constraints, backend='native',
-                       rate_bounds=Box(-self.rates[1], self.rates[1]),
+                       control_bounds=Box(f64(self.lower), f64(self.upper)), constraints=constraints, backend='native',
+                       rate_bounds=Box(-f64(self.rates[1]), f64(self.rates[1])),
                        parameters={'pose': (3,), 'speeds': (self.controls,), 'near': (1,)},
                        options=OcpOptions(max_iterations=solver.max_iterations, tolerance=solver.tolerance,
                                           feasibility=1e-4, qp_tolerance=1e-6, time_budget=solver.time_budget))
