@@ -20,6 +20,7 @@ def test_types_and_shapes():
     assert type(X.tensor()) is torch.Tensor and X.tensor().data_ptr() == X.data_ptr()
     assert repr(X).startswith('SE3Type LieTensor:\ntensor(')
     assert repr(pp.Parameter(X)).startswith('SE3Type Parameter:\n')
+    assert repr(pp.Parameter(X)).endswith('requires_grad=True)') and 'grad_fn' in repr(pp.Parameter(X).Inv())
 
 
 def test_constructors():

@@ -219,7 +219,9 @@ class LieTensor(Tensor):
 
     def __repr__(self, *, tensor_contents=None) -> str:
         name = 'Parameter' if getattr(self, '_is_param', False) else 'LieTensor'
-        return f'{self.ltype} {name}:\n{plain(self)!r}'
+        # The coordinates of a leaf are none themselves: they would show how they were taken.
+        shown = plain(self.detach()).requires_grad_(self.requires_grad) if self.is_leaf else plain(self)
+        return f'{self.ltype} {name}:\n{shown!r}'
 
     def __deepcopy__(self, memo: dict) -> LieTensor:
         if id(self) in memo:
