@@ -6,6 +6,7 @@ from pypose_core import autograd as autograd
 from pypose_core import basics as basics
 from pypose_core import func as func
 from pypose_core import function as function
+from pypose_core import lietensor as lietensor
 from pypose_core import module as module
 from pypose_core import optim as optim
 from pypose_core import sparse as sparse

@@ -247,3 +247,32 @@ def test_jacrev():
         warnings.simplefilter('ignore')
         theirs = pypose.func.jacrev(lambda X: X.Act(p))(X)
     same(theirs.as_subclass(torch.Tensor), pp.func.jacrev(lambda X: X.Act(p))(ours))
+
+
+OF_POINTS = [f'{g}_Act{k}_Jacobian' for g in TYPES for k in ('', '4')]
+OF_ELEMENTS = [f'{g}_{m}' for g in TYPES for m in ('Adj', 'Matrix', 'Matrix4x4')] + ['RxSO3_Rotation']
+OF_VECTORS = [f'{g.lower()}_{m}' for g in TYPES for m in ('Jl', 'Jl_inv', 'adj')] + ['calcQ', 'rxso3_Ws']
+
+
+@pytest.mark.parametrize('name', OF_POINTS + OF_ELEMENTS + OF_VECTORS)
+def test_matrices_of_the_groups_are_pypose_s(name, dtype):
+    theirs, ours = (getattr(library.lietensor.operation, name) for library in (pypose, pp))
+    torch.manual_seed(0)
+    if name in OF_POINTS:
+        x = torch.randn(2, 5, 4 if 'Act4' in name else 3, dtype=dtype)
+    else:
+        kind = {'calcQ': 'se3', 'rxso3_Ws': 'rxso3'}.get(name, name.split('_')[0])
+        # PyPose breaks the series of sim3's Jacobians off.
+        x = pair(kind, 2, 5, dtype=dtype, sigma=0.02 if kind == 'sim3' else 0.7)[1].tensor()
+    same(theirs(x), ours(x), 1e-8 if name.startswith('sim3_J') and dtype == torch.float64 else None)
+
+
+def test_trajectories_of_systems_are_pypose_s():
+    torch.manual_seed(0)
+    A, B, C, D = torch.randn(4, 4) / 3, torch.randn(4, 2), torch.eye(4), torch.zeros(4, 2)
+    x, u = torch.randn(4), torch.randn(3, 6, 2)
+    theirs, ours = (library.module.dynamics.runsys(library.module.LTI(A, B, C, D), 6, x.expand(3, 1, 4), u)
+                    for library in (pypose, pp))
+    same(theirs, ours)
+    for given in (x, x[None], x.expand(6, 4), x.expand(3, 1, 4), x.expand(3, 6, 4)):
+        same(pypose.module.dynamics.toBTN(given, 6), pp.module.dynamics.toBTN(given, 6))

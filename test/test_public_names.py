@@ -4,6 +4,7 @@ The list is made from the installed package.
 """
 import importlib
 import inspect
+import pkgutil
 import subprocess
 import sys
 import types
@@ -69,6 +70,32 @@ def test_the_name_resolves_with_compatible_arguments(path, name):
     kinds = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
     more = [p for p in list(given.values())[len(needed):] if p.kind in kinds and p.name not in wanted]
     assert all(p.default is not p.empty for p in more)
+
+
+#: What PyPose has for itself: its own docstrings call it internal, or it is the autograd function behind a method.
+INTERNAL = {
+    'metric.ape_rpe': {'StampedSE3', 'matching_time_indices', 'associate_traj', 'compute_error', 'pairs_by_frames',
+                       'pairs_by_dist', 'pair_id'},
+    'module.pnp': {'BetaObjective'}, 'optim.optimizer': {'Trivial', 'RobustModel'},
+    'lietensor.utils': {'assert_ltype'}, 'lietensor.operation': {'broadcast_inputs'}}
+MODULES = [m.name.partition('.')[2] for m in pkgutil.walk_packages(pypose.__path__, 'pypose.')
+           if m.name not in ('pypose._version', 'pypose.utils.collect_env')]
+
+
+@pytest.mark.parametrize('path', MODULES)
+def test_every_module_can_be_imported_by_its_path_and_has_what_it_defines(path):
+    theirs, ours = (importlib.import_module(f'{package}.{path}') for package in ('pypose', 'pypose_core'))
+    assert at(pp, path) is ours     # also without an import of its own
+    for name, member in vars(theirs).items():
+        own = getattr(member, '__module__', None) == theirs.__name__ and not name.startswith('_')
+        function = inspect.isclass(member) and issubclass(member, torch.autograd.Function)
+        if own and not function and name not in INTERNAL.get(path, ()):
+            assert hasattr(ours, name), name
+
+
+def test_the_report_of_the_environment_says_whether_kernels_are_there():
+    report = importlib.import_module('pypose_core.utils.collect_env').get_pretty_env_info()
+    assert 'PyTorch version' in report and str(pp.native.status) in report
 
 
 CLASSES = [n for n in names() if inspect.isclass(getattr(at(pypose, n[0]), n[1]))]

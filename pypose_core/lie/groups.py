@@ -103,7 +103,9 @@ def _connect(group: type[LieGroup], algebra: type[LieAlgebra],
              rotation: type[LieGroup]) -> tuple[LieType, LieType]:
     reference = GROUPS[group.__name__]
     operations = operations_of(reference)
-    types = LieType(reference, on_manifold=False), LieType(reference, on_manifold=True)
+    # A class for each, as in PyPose: programs ask isinstance(X.ltype, SE3Type).
+    types = tuple(type(f'{cls.__name__}Type', (LieType,), {})(reference, on_manifold=cls is algebra)
+                  for cls in (group, algebra))
     classes: tuple[type[LieGroup], type[LieAlgebra]] = group, algebra
     for cls, ltype, dual in zip(classes, types, types[::-1]):
         cls.ltype, cls.kind, cls.operations = ltype, cls, operations

@@ -1,0 +1,5 @@
+"""PyPose's namespace `pp.basics`."""
+from pypose_core.basics import ops as ops
+from pypose_core.lie.cumulative import cummul, cummul_, cumops, cumops_, cumprod, cumprod_, pm
+
+__all__ = ['cummul', 'cummul_', 'cumops', 'cumops_', 'cumprod', 'cumprod_', 'pm']

@@ -1,0 +1,4 @@
+"""PyPose's module `pp.module.ekf`."""
+from pypose_core.filter.ekf import EKF
+
+__all__ = ['EKF']

@@ -1,0 +1,4 @@
+"""PyPose's module `pp.module.ukf`."""
+from pypose_core.filter.ukf import UKF
+
+__all__ = ['UKF']

@@ -1,4 +1,0 @@
-"""PyPose's namespace `pp.utils`."""
-from .control.stepper import ReduceToBason
-
-__all__ = ['ReduceToBason']
