@@ -137,7 +137,9 @@ def test_failures_are_sentences():
 
 def test_without_ompl_it_is_said_how_to_get_it(monkeypatch):
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
-    with pytest.raises(ImportError, match='pip install ompl'):
+    with pytest.raises(ImportError, match="pip install 'ompl>=2'"):
+        PlanConfig(start='ompl')
+    with pytest.raises(ImportError, match="pip install 'ompl>=2'"):
         sampled_path(field(), torch.tensor([1.0, 1.0]), torch.tensor([7.0, 5.0]), 0.2)
 
 

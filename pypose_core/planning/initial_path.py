@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import threading
 from itertools import product
 
 import numpy as np
@@ -11,6 +12,8 @@ from torch import Tensor
 
 from pypose_core import native
 from pypose_core.geometry.distance_field import DistanceField
+
+_one_search_with_ompl = threading.Lock()
 
 
 def straight_path(field: DistanceField, start: Tensor, goal: Tensor, radius: float) -> Tensor:
@@ -97,43 +100,70 @@ def _nearest_free(field: DistanceField, number: np.ndarray, point: Tensor) -> in
     return int(found[found >= 0][0]) if (found >= 0).any() else None
 
 
+def require_ompl() -> None:
+    """Raise an ImportError that tells what to do where OMPL is not installed."""
+    if importlib.util.find_spec('ompl') is None:
+        raise ImportError("the path by sampling comes from OMPL, which is not installed: pip install 'ompl>=2', or use "
+                          "another start, such as 'grid'")
+
+
 def sampled_path(field: DistanceField, start: Tensor, goal: Tensor, radius: float, *, seconds: float = 1.0,
                  seed: int = 1) -> Tensor | None:
     """A way (K, d) found by OMPL's RRTConnect and shortened, or None where none was found within `seconds`.
 
+    The same seed gives the same way again as long as the time suffices. OMPL has one source of seeds for
+    the whole process, so two searches at a time wait for each other.
+
     Raises:
-        ImportError: OMPL is not installed (`pip install ompl`).
+        ImportError: OMPL is not installed (`pip install 'ompl>=2'`).
+        ValueError: seed is not positive; OMPL takes zero for a seed by the clock.
     """
-    if importlib.util.find_spec('ompl') is None:
-        raise ImportError("the path by sampling comes from OMPL, which is not installed: pip install ompl, or use "
-                          "another start, such as 'grid'")
+    if seed < 1:
+        raise ValueError(f'seed must be a positive number, got {seed}')
+    require_ompl()
     from ompl import base, geometric, util
-    util.setLogLevel(util.LogLevel.LOG_ERROR if hasattr(util, 'LogLevel') else util.LOG_ERROR)
-    util.RNG.setSeed(seed)
-    d = len(start)
+    d, size = len(start), field.resolution * torch.tensor(field.values.shape[::-1])
     space, bounds = base.RealVectorStateSpace(d), base.RealVectorBounds(d)
-    size = field.resolution * torch.tensor(field.values.shape[::-1])
     for axis in range(d):
         bounds.setLow(axis, float(field.origin[axis]))
         bounds.setHigh(axis, float(field.origin[axis] + size[axis]))
     space.setBounds(bounds)
-    setup = geometric.SimpleSetup(space)
 
-    def valid(state) -> bool:
-        return float(field(torch.tensor([state[k] for k in range(d)], dtype=field.values.dtype))) > radius
-    setup.setStateValidityChecker(valid)
-    setup.getSpaceInformation().setStateValidityCheckingResolution(field.resolution / float(size.norm()))
-    ends = []
-    for point in (start, goal):
+    def position(state) -> list[float]:
+        return [state[axis] for axis in range(d)]
+
+    def state_at(point: Tensor):
         state = space.allocState()
         for axis in range(d):
             state[axis] = float(point[axis])
-        ends.append(state)
-    setup.setStartAndGoalStates(*ends)
-    setup.setPlanner(geometric.RRTConnect(setup.getSpaceInformation()))
-    setup.solve(seconds)
-    if not setup.haveExactSolutionPath():
-        return None
-    setup.simplifySolution()
-    states = setup.getSolutionPath().getStates()
-    return torch.tensor([[state[k] for k in range(d)] for state in states], dtype=start.dtype)
+        return state
+
+    def free(points: Tensor) -> bool:
+        return bool((field(points) > radius).all())
+
+    class Segments(base.MotionValidator):
+        """Looks at all places of a segment at once; OMPL's own asks Python for each of them."""
+
+        def checkMotion(self, a, b) -> bool:
+            first, last = torch.tensor([position(a), position(b)], dtype=field.values.dtype)
+            parts = 1 + int((last - first).norm() / field.resolution)
+            return free(torch.lerp(first, last, torch.arange(1, parts + 1).to(first).unsqueeze(-1) / parts))
+
+    setup = geometric.SimpleSetup(space)
+    space_information = setup.getSpaceInformation()
+    setup.setStateValidityChecker(lambda state: free(torch.tensor(position(state), dtype=field.values.dtype)))
+    space_information.setMotionValidator(Segments(space_information))
+    setup.setStartAndGoalStates(state_at(start), state_at(goal))
+    setup.setPlanner(geometric.RRTConnect(space_information))
+    with _one_search_with_ompl:
+        loud = util.getLogLevel()
+        util.setLogLevel(util.LogLevel.LOG_NONE)    # it calls every seed after the first an error
+        try:
+            util.RNG.setSeed(seed)
+            setup.solve(seconds)
+            if not setup.haveExactSolutionPath():
+                return None
+            setup.simplifySolution()
+        finally:
+            util.setLogLevel(loud)
+    return torch.tensor([position(state) for state in setup.getSolutionPath().getStates()], dtype=start.dtype)

@@ -10,7 +10,7 @@ from pypose_core.geometry.distance_field import DistanceField
 from pypose_core.geometry.spline import HermiteSpline
 from pypose_core.graph import Euclidean, FactorGraph, GraphResult, LevenbergMarquardt, Prior
 from pypose_core.planning.factors import Obstacle, Smoothness, interpolation
-from pypose_core.planning.initial_path import grid_path, sampled_path, straight_path
+from pypose_core.planning.initial_path import grid_path, require_ompl, sampled_path, straight_path
 from pypose_core.planning.verdict import PlanVerdict
 
 STARTS = {'grid': grid_path, 'ompl': sampled_path, 'straight': straight_path}
@@ -42,6 +42,8 @@ class PlanConfig:
     def __post_init__(self):
         if self.start not in STARTS:
             raise ValueError(f'start must be one of {sorted(STARTS)}, not {self.start!r}')
+        if self.start == 'ompl':
+            require_ompl()
         for name in ('speed', 'interval', 'acceleration', 'obstacle_sigma', 'checks'):
             if not getattr(self, name) > 0:
                 raise ValueError(f'{name} must be positive, got {getattr(self, name)}')
