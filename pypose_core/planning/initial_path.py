@@ -122,6 +122,24 @@ def sampled_path(field: DistanceField, start: Tensor, goal: Tensor, radius: floa
         raise ValueError(f'seed must be a positive number, got {seed}')
     require_ompl()
     from ompl import base, geometric, util
+    with _one_search_with_ompl:     # all of it: most of OMPL's objects take a seed when they are made
+        loud = util.getLogLevel()
+        util.setLogLevel(util.LogLevel.LOG_NONE)    # it calls every seed after the first an error
+        try:
+            util.RNG.setSeed(seed)
+            setup = _setup(base, geometric, field, start, goal, radius)
+            setup.solve(seconds)
+            if not setup.haveExactSolutionPath():
+                return None
+            setup.simplifySolution()
+        finally:
+            util.setLogLevel(loud)
+        states = setup.getSolutionPath().getStates()
+        return torch.tensor([[state[axis] for axis in range(len(start))] for state in states], dtype=start.dtype)
+
+
+def _setup(base, geometric, field: DistanceField, start: Tensor, goal: Tensor, radius: float):
+    """The problem as OMPL's modules `base` and `geometric` have it."""
     d, size = len(start), field.resolution * torch.tensor(field.values.shape[::-1])
     space, bounds = base.RealVectorStateSpace(d), base.RealVectorBounds(d)
     for axis in range(d):
@@ -155,15 +173,4 @@ def sampled_path(field: DistanceField, start: Tensor, goal: Tensor, radius: floa
     space_information.setMotionValidator(Segments(space_information))
     setup.setStartAndGoalStates(state_at(start), state_at(goal))
     setup.setPlanner(geometric.RRTConnect(space_information))
-    with _one_search_with_ompl:
-        loud = util.getLogLevel()
-        util.setLogLevel(util.LogLevel.LOG_NONE)    # it calls every seed after the first an error
-        try:
-            util.RNG.setSeed(seed)
-            setup.solve(seconds)
-            if not setup.haveExactSolutionPath():
-                return None
-            setup.simplifySolution()
-        finally:
-            util.setLogLevel(loud)
-    return torch.tensor([position(state) for state in setup.getSolutionPath().getStates()], dtype=start.dtype)
+    return setup
