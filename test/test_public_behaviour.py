@@ -23,8 +23,7 @@ RIGHTED = {'EKF': 'test_filter_vectors', 'UKF': 'test_filter_vectors', 'PF': 'te
            'Triggs': 'test_optim_correctors', 'Jr': 'test_lie_parity', 'retain_ltype': 'test_lie_transforms',
            'System': 'test_dynamics_systems'}
 #: What needs a package in PyPose that PyPI does not have: where it is tested.
-ABSENT = {'PCG': 'test_optim_solvers', 'psjac': 'test_public_names',
-          'parallel_for_sparse_jacobian': 'test_public_names'}
+ABSENT = {name: 'test_optim_sparse_programs' for name in ('PCG', 'psjac', 'parallel_for_sparse_jacobian')}
 
 
 def group(lib, name='SE3', *size):

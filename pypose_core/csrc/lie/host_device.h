@@ -4,6 +4,8 @@
 
 #if defined(__CUDACC__)
 #define PP_HD __host__ __device__ __forceinline__
+#elif defined(PYPOSE_SANITIZED)     // checks at every access of what is inlined into one function: hours to compile
+#define PP_HD inline
 #else
 #define PP_HD inline __attribute__((always_inline))
 #endif
