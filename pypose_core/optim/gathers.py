@@ -267,15 +267,15 @@ def _chain(p: Tensor, offset: int, rows: _Rows, at: Tensor, J: Tensor, value: Te
 
 def _add_shared(parts: list[list[Blocks]], shared: dict[int, list[tuple[int, int]]], problem: Problem, columns: Columns,
                 offsets: Sequence[int]) -> None:
-    """Blocks of the parameters that all residuals share, column by column in forward mode."""
+    """Blocks of the parameters that all residuals share, all columns at once in forward mode."""
     push = pushforward(problem, columns)
     for i, outputs in shared.items():
         p = problem.params[i]
         unit = torch.eye(columns.count, dtype=p.dtype, device=p.device)[offsets[i]:offsets[i + 1]]
         try:
-            found = [push(row.unsqueeze(0)) for row in unit]
+            found = torch.func.vmap(lambda row: tuple(push(row.unsqueeze(0))))(unit)
         except (RuntimeError, NotImplementedError, TypeError) as error:
             raise NotSparse(f'a parameter that all residuals share needs forward mode: {error}') from error
         for o, m in outputs:
-            values = torch.stack([f[o].detach().reshape(m, -1) for f in found], -1)
+            values = found[o].detach().reshape(len(unit), m, -1).permute(1, 2, 0)
             parts[o].append(Blocks(offsets[i], torch.zeros(m, dtype=torch.long, device=p.device), values))
