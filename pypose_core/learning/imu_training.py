@@ -1,8 +1,9 @@
 """The recipe by which an IMU corrector is trained on recordings with known states, and judged on others.
 
-Every recording has biases of its own, which are calibrated on the part of it that may be looked at, before and apart
-from the network: learned is what recordings have in common (scales and axes, what motion does to the sensor, how good
-each sample is). An estimator on a robot goes on estimating biases in the same way.
+Every recording has biases of its own, and a reference that leans and runs by another clock. These constants are
+calibrated on the part of it that may be looked at, before and apart from the network: learned is what recordings have in
+common (scales and axes, what motion does to the sensor, how good each sample is). An estimator on a robot goes on
+estimating biases in the same way.
 """
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,12 +15,12 @@ from torch import Tensor
 
 from pypose_core.inertial import ImuNoise
 
+from .imu_calibration import Calibration, calibrate
 from .imu_corrector import ImuCorrector
 from .imu_windows import ImuWindows, KnownStates, cut_windows
 from .preintegration_level import (
     Motion,
     PreintegrationLevel,
-    calibrated_bias,
     fixed_corrector,
     negative_log_likelihood,
 )
@@ -68,6 +69,8 @@ class ImuTrainingConfig:
     of their limit: what gains nothing stays zero."""
     limit: tuple[float, float] = (1e-4, 0.2)
     """rad/s and m/s². Of those corrections. The gyroscope's is next to nothing: motion capture is no better than it."""
+    align: bool = True
+    """Let the recordings' references stand upright and in the IMU's clock, see `Calibration`; False: as they are."""
     scales: bool = False
     """Learn scale and axis errors. On EuRoC's flights those that fit one span of minutes make another one worse."""
     channels: int = 16
@@ -107,8 +110,8 @@ class TrainedCorrector:
     history: list[Progress]
     scores: list[Score]
     """On the held-out parts: with the calibrated biases and fixed noise, and learned."""
-    biases: dict[str, Tensor]
-    """(6,) of each recording, calibrated on its train and validation parts."""
+    calibrations: dict[str, Calibration]
+    """Of each recording, from its train and validation parts."""
 
 
 def train_imu_corrector(recordings: Sequence[Recording], config: ImuTrainingConfig | None = None, *,
@@ -125,10 +128,10 @@ def train_imu_corrector(recordings: Sequence[Recording], config: ImuTrainingConf
     rate = 1e9 / float(np.median(np.diff(recordings[-1].stamps_ns)))
     corrector = ImuCorrector(rate=float(f'{rate:.4g}'), channels=config.channels, dilations=config.dilations,
                              limit=config.limit)
-    biases = {one.name: _calibrate(one, config) for one in recordings}
-    reference = biases[recordings[-1].name]
+    found = {one.name: calibration(one, config) for one in recordings}
+    reference = found[recordings[-1].name].bias
     corrector.calibrate(reference, config.noise, bias_sigma=(1e-4, 1e-2))
-    parts = {purpose: [_windows(recordings, biases, reference, purpose, seconds, config, corrector.receptive_field - 1)
+    parts = {purpose: [_windows(recordings, found, reference, purpose, seconds, config, corrector.receptive_field - 1)
                        for seconds in config.windows] for purpose in ('train', 'validation', 'held_out')}
     level = config.level
     given = {purpose: [one for one in sets if one is not None] for purpose, sets in parts.items()}
@@ -152,7 +155,7 @@ def train_imu_corrector(recordings: Sequence[Recording], config: ImuTrainingConf
                 scores += [Score.of(name, seconds, level(fixed_corrector(bias, config.noise), windows))
                            for name, bias in lines.items()]
                 scores.append(Score.of('learned', seconds, level(corrector, windows)))
-    return TrainedCorrector(corrector, history, scores, biases)
+    return TrainedCorrector(corrector, history, scores, found)
 
 
 class _Loss:
@@ -173,28 +176,30 @@ def held_out_windows(recordings: Sequence[Recording], corrector: ImuCorrector, c
                      seconds: float) -> ImuWindows | None:
     """What the scores are of: windows of a length from the held-out parts, with the corrector's biases; None where
     nothing is held out."""
-    biases = {one.name: _calibrate(one, config) for one in recordings}
-    return _windows(recordings, biases, corrector.bias.detach().double(), 'held_out', seconds, config,
+    found = {one.name: calibration(one, config) for one in recordings}
+    return _windows(recordings, found, corrector.bias.detach().double(), 'held_out', seconds, config,
                     corrector.receptive_field - 1)
 
 
-def _calibrate(recording: Recording, config: ImuTrainingConfig) -> Tensor:
+def calibration(recording: Recording, config: ImuTrainingConfig) -> Calibration:
+    """The recording's constants, from its train and validation parts."""
     spans = [span for span in (recording.train, recording.validation) if span is not None]
     if not spans:
         raise ValueError(f'{recording.name}: its biases need a part to be calibrated on')
     span = min(a for a, _ in spans), max(b for _, b in spans)
     windows = cut_windows(recording.stamps_ns, recording.imu, recording.states, seconds=1.0, every=1.0, context=0,
                           span=span)
-    return calibrated_bias(windows, config.level.gravity)
+    return calibrate(windows, config.level.gravity, reference=config.align)
 
 
-def _windows(recordings: Sequence[Recording], biases: dict[str, Tensor], reference: Tensor, purpose: str,
+def _windows(recordings: Sequence[Recording], found: dict[str, Calibration], reference: Tensor, purpose: str,
              seconds: float, config: ImuTrainingConfig, context: int) -> ImuWindows | None:
     """All of one purpose and length, every recording's biases exchanged for the reference ones."""
     parts = []
     for one in recordings:
         span = getattr(one, purpose)
         if span is not None:
-            parts.append(cut_windows(one.stamps_ns, one.imu - (biases[one.name] - reference).numpy(), one.states,
+            own = found[one.name]
+            parts.append(cut_windows(one.stamps_ns, one.imu - (own.bias - reference).numpy(), own.apply(one.states),
                                      seconds=seconds, every=config.every, context=context, span=span))
     return ImuWindows.joined(parts) if parts else None

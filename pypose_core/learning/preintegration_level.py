@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pypose_core.inertial import ImuNoise, Preintegrated, preintegrate
+from pypose_core.inertial import ImuNoise, Preintegrated
 from pypose_core.lie import so3
 from pypose_core.metric import nees
 
@@ -81,23 +81,6 @@ def robust_negative_log_likelihood(motion: Motion, windows: ImuWindows | None = 
     L = torch.linalg.cholesky(motion.covariance)
     s = torch.linalg.solve_triangular(L, motion.error[..., None], upper=False)[..., 0].square().sum(-1)
     return ((dof + 9) / 2 * torch.log1p(s / dof) + L.diagonal(dim1=-2, dim2=-1).log().sum(-1)).mean() / 9
-
-
-def calibrated_bias(windows: ImuWindows, gravity: Tensor, *, iterations: int = 3) -> Tensor:
-    """(6,) the constant biases that explain the windows' motions best: each of rotation, velocity and position counts
-    in units of its spread. Gauss-Newton with the biases' Jacobians.
-    """
-    bias = torch.zeros(6, dtype=torch.float64)
-    samples = windows.samples[:, windows.samples.shape[1] - windows.dt.shape[1] - 1:]
-    gyro, accel = ((samples[:, 1:] + samples[:, :-1]) / 2).split((3, 3), -1)
-    for _ in range(iterations):
-        found = preintegrate(windows.dt, gyro, accel, bias=bias)
-        error = motion_error(found, windows, gravity.to(torch.float64))
-        scale = error.sub(error.mean(0)).unflatten(1, (3, 3)).square().mean((0, 2)).sqrt().repeat_interleave(3)
-        # What an error of the bias adds to the motion is missing in the error.
-        J, r = (found.bias_jacobian / scale[:, None]).reshape(-1, 6), (error / scale).reshape(-1)
-        bias = bias + torch.linalg.lstsq(J, r[:, None]).solution[:, 0]
-    return bias
 
 
 def fixed_corrector(bias: Tensor, noise: ImuNoise) -> ImuCorrector:
