@@ -1,6 +1,6 @@
 """A controller learns what its user wants: the weights of its cost, from demonstrations and what the user saw.
 
-    load, wet floor --> network --> weights of turning, speed and heading --> OCP.solve, many moments at once --> controls
+    load, wet floor --> network --> weights of heading, speed, turning --> OCP.solve, many moments at once --> controls
 
 Nobody says a weight: only the controls that the user chose are known. The lower level of BilevelTrainer is the optimal
 control problem, and the gradient comes through its solution.
@@ -27,8 +27,8 @@ ocp = OCP(vehicle, state=3, control=2, horizon=N, parameters={'goal': (3,), 'wei
 
 def drive(weight, start):
     """Controls (B, N, 2) and states from starts (B, 3) to the origin by weights (B, 3)."""
-    each = {'goal': torch.zeros_like(start), 'weight': weight}
-    return ocp.solve(start, parameters={name: x[:, None].expand(-1, N + 1, -1) for name, x in each.items()}, start='roll')
+    each = {name: x[:, None].expand(-1, N + 1, -1) for name, x in (('goal', 0 * start), ('weight', weight))}
+    return ocp.solve(start, parameters=each, start='roll')
 
 
 class Demonstrations:

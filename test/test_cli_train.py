@@ -1,5 +1,8 @@
 """pypose-ros train: what it writes, and what it refuses."""
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -58,3 +61,24 @@ def test_a_configuration_that_cannot_be_is_refused_in_one_line(tmp_path, bag, ca
     assert error.startswith('pypose-ros: ')
     assert re.search(reason, error), error
     assert not (tmp_path / 'out').exists()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_under_torchrun_two_processes_have_the_losses_of_one(tmp_path, bag):
+    """The command itself: only one of them writes, and the weights are the same to rounding."""
+    import torch
+    losses, weights = [], []
+    for name, start in (('one', ['-m']), ('two', ['-m', 'torch.distributed.run', '--nproc-per-node=2',
+                                                  '--rdzv-backend=c10d', '--rdzv-endpoint=localhost:0', '-m'])):
+        done = subprocess.run(
+            [sys.executable, *start, 'pypose_ros.cli', 'train', str(bag), '--target', 'imu_corrector', '--config',
+             config(tmp_path), '--out', str(tmp_path / name)], capture_output=True, text=True, timeout=500,
+            env={**os.environ, 'OMP_NUM_THREADS': '1'})
+        assert done.returncode == 0, done.stderr
+        losses.append([[float(x) for x in pair] for pair in
+                       re.findall(r'loss (-?[\d.]+), validation (-?[\d.]+)', done.stderr)])
+        front_end = load_checkpoint(tmp_path / name / 'weights.pt').front_end
+        weights.append(torch.nn.utils.parameters_to_vector(front_end.parameters()).detach())
+    assert len(losses[0]) == 5 and losses[0] == losses[1]
+    torch.testing.assert_close(weights[1], weights[0], rtol=0, atol=1e-5)

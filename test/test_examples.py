@@ -25,6 +25,7 @@ BOUNDS = {
     '13_own_factor': (0, 20),                   # mm, of differences off by 10
     '15_learned_edge_weights': (0, 0.4),        # m: 2.1 believing every closure, 0.16 knowing which are right
     '16_learned_imu_covariance': (7.5, 12),     # χ² of 9; 328 with the stated noise
+    '17_learned_mpc_cost': (0, 0.06),           # m/s, rad/s: 0.37 before
     '14_own_node': (0, 8),                      # cm: what is sent is off by 16
 }
 

@@ -250,7 +250,21 @@ def test_a_batch_without_a_finite_gradient_changes_nothing():
     assert torch.equal(torch.nn.utils.parameters_to_vector(corrector.parameters()), before)
 
 
-def test_steps_are_clipped_and_follow_the_schedule():
+def test_a_gradient_is_clipped_to_its_largest_norm():
+    """As one huge window gives it: what goes into the step has the norm that is allowed, and the same direction."""
+    found = []
+    for clip in (1e9, 0.1):
+        corrector = network()
+        trainer = BilevelTrainer(corrector, lambda net, x: net(x).gyro, lambda gyro, x: 1e6 * gyro.square().mean(),
+                                 TrainingConfig(grad_clip=clip))
+        _, norm = trainer.train_step(torch.ones(1, 9, 6, dtype=torch.float64))
+        found.append(torch.cat([p.grad.flatten() for p in corrector.parameters()]))
+        assert norm == pytest.approx(float(found[0].norm())) and norm > 1e3
+    assert float(found[1].norm()) == pytest.approx(0.1, rel=1e-4)
+    torch.testing.assert_close(found[1] / 0.1, found[0] / found[0].norm(), rtol=1e-4, atol=1e-9)
+
+
+def test_the_learning_rate_rises_and_follows_the_schedule():
     config = TrainingConfig(epochs=1, learning_rate=1.0, warmup=0.1)
     rates = [config.rate_at(k, 100) for k in range(100)]
     assert rates[0] < 0.1 and rates[9] < rates[10] == max(rates) and rates == [*rates[:11], *sorted(rates[11:])[::-1]]

@@ -20,9 +20,9 @@ from .trainer import BilevelTrainer, Progress
 from .training_config import TrainingConfig
 from .trajectory_level import KeyframeWindow, TrajectoryLevel, consistency, held_out_positions
 
-__all__ = ['KINDS', 'BilevelTrainer', 'Calibration', 'Checkpoint', 'CheckpointError', 'CorrectedImu', 'FrontEnd', 'ImuCorrector',
-           'ImuStream', 'ImuTrainingConfig', 'ImuWindows', 'KeyframeWindow', 'KnownStates', 'LoopVerifier',
-           'Metadata', 'Motion', 'OdometryUncertainty', 'PreintegrationLevel', 'Progress', 'Recording', 'Score',
-           'Span', 'TrainedCorrector', 'TrainingConfig', 'TrajectoryLevel', 'calibrate', 'consistency',
+__all__ = ['KINDS', 'BilevelTrainer', 'Calibration', 'Checkpoint', 'CheckpointError', 'CorrectedImu', 'FrontEnd',
+           'ImuCorrector', 'ImuStream', 'ImuTrainingConfig', 'ImuWindows', 'KeyframeWindow', 'KnownStates',
+           'LoopVerifier', 'Metadata', 'Motion', 'OdometryUncertainty', 'PreintegrationLevel', 'Progress', 'Recording',
+           'Score', 'Span', 'TrainedCorrector', 'TrainingConfig', 'TrajectoryLevel', 'calibrate', 'consistency',
            'cut_windows', 'fixed_corrector', 'held_out_positions', 'load_checkpoint', 'negative_log_likelihood',
            'processes', 'robust_negative_log_likelihood', 'save_checkpoint', 'train_imu_corrector']

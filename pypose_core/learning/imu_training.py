@@ -1,8 +1,8 @@
 """The recipe by which an IMU corrector is trained on recordings with known states, and judged on others.
 
 Every recording has biases of its own, and a reference that leans and runs by another clock. These constants are
-calibrated on the part of it that may be looked at, before and apart from the network: learned is what recordings have in
-common (scales and axes, what motion does to the sensor, how good each sample is). An estimator on a robot goes on
+calibrated on the part of it that may be looked at, before and apart from the network: learned is what recordings have
+in common (scales and axes, what motion does to the sensor, how good each sample is). An estimator on a robot goes on
 estimating biases in the same way.
 """
 from collections.abc import Callable, Sequence
