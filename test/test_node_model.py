@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from node_rig import PERIOD, T0, Sample, circle_pose, circling, pose_message, standing
+from own_front_ends import Broken, Taking
 
 from pypose_core.inertial import ImuNoise
 from pypose_core.learning import ImuCorrector, LoopVerifier, Metadata, save_checkpoint
@@ -115,3 +116,32 @@ def test_announcements_are_refused_while_reloading_is_not_allowed(rig, tmp_path,
     refused(rig, weights_file(tmp_path / 'c.pt'))
     logged(rig, capfd, 'allow_reload is false')
     assert node._model.name == 'none'
+
+
+def test_a_network_of_a_users_own_corrects_by_file_and_by_announcement(rig, tmp_path):
+    """Its class is the parameter's; the file names a kind, and nothing that would be imported."""
+    own = Taking()
+    own.off.data.copy_(torch.tensor(BIAS))
+    path = tmp_path / 'own.pt'
+    sha256 = save_checkpoint(path, own, Metadata(version=3))
+    node = rig.start(model=str(path), model_class='own_front_ends:Taking', allow_reload=True)
+    rig.samples(biased(standing(T0, 1.5)))
+    np.testing.assert_allclose(node.estimator.output.bias, 0, atol=1e-3)
+    rig.told(lambda s: sha256[:12] in s['model'], 'which weights')
+    own.off.data[2] += 0.01
+    sha256 = save_checkpoint(path, own, Metadata(version=4))
+    announce(rig, Weights(model='taking', path=str(path), sha256=sha256, version=4))
+    rig.until(lambda: node._model._model.version == 4, 'the new weights are read')
+    rig.samples(biased(standing(T0 + 300 * PERIOD, 0.5)))
+    assert node.estimator.counters['corrector_changes'] == 1 and (np.diff(rig.stamps()) == PERIOD).all()
+    # What it takes off too much is the estimator's bias from then on.
+    assert node.estimator.output.bias[2] == pytest.approx(-0.01, abs=2e-3)
+
+
+@pytest.mark.parametrize('name, words', [
+    ('own_front_ends:Missing', 'no class that can be imported'), ('no_such_module:Taking', 'no class that can be'),
+    ('own_front_ends:NOTHING', 'is no front-end'), ('own_front_ends:Broken', 'cannot correct a sample')])
+def test_a_class_that_cannot_be_used_is_refused_at_configure(rig, tmp_path, capfd, name, words):
+    save_checkpoint(tmp_path / 'own.pt', Broken(), Metadata())
+    node = rig.start(model=str(tmp_path / 'own.pt'), model_class=name)
+    assert node.state == 'unconfigured' and words in capfd.readouterr().err

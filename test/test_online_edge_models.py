@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from own_front_ends import Believing, Stiff
 from test_online_loop_detector import points, pose7
 
 from pypose_core.learning import CheckpointError, LoopVerifier, Metadata, OdometryUncertainty, save_checkpoint
@@ -68,6 +69,24 @@ def test_files_of_another_kind_or_shape_are_refused(tmp_path):
     for name, words in (('loop.pt', 'kind'), ('odd.pt', '5'), ('none.pt', 'No such file')):
         with pytest.raises(CheckpointError, match=words):
             load_odometry_model(tmp_path / name)
+
+
+def test_networks_of_a_users_own_stand_in_both_places(tmp_path):
+    save_checkpoint(tmp_path / 'stiff.pt', Stiff(), Metadata())
+    save_checkpoint(tmp_path / 'believing.pt', Believing(), Metadata())
+    link = np.array([0.5, 0, 0, 0, 0, 0, 1.0])
+    information = load_odometry_model(tmp_path / 'stiff.pt', 'own_front_ends:Stiff')(link, 1.0, np.eye(6))
+    np.testing.assert_allclose(information, np.diag([400.0, 400, 1, 1, 1, 400]))
+    believed = load_loop_model(tmp_path / 'believing.pt', 'own_front_ends:Believing')
+    features = np.zeros(6)
+    features[0] = 0.9
+    assert believed(features) == pytest.approx(1 / (1 + np.exp(-4.0)))
+    with pytest.raises(CheckpointError, match=r'no information \(3, 3\) or \(6, 6\)'):
+        load_odometry_model(tmp_path / 'believing.pt', 'own_front_ends:Believing')
+    with pytest.raises(CheckpointError, match='no single weight'):
+        load_loop_model(tmp_path / 'stiff.pt', 'own_front_ends:Stiff')
+    with pytest.raises(CheckpointError, match="wanted is 'loop_verifier'"):
+        load_loop_model(tmp_path / 'believing.pt')
 
 
 def test_training_beats_the_best_constant_on_edges_that_differ():

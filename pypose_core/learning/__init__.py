@@ -1,6 +1,6 @@
 """Front-end networks, and how they are trained through the solvers."""
 from .checkpoint import Checkpoint, CheckpointError, Metadata, load_checkpoint, save_checkpoint
-from .front_end import KINDS, FrontEnd
+from .front_end import KINDS, FrontEnd, front_end_class
 from .imu_calibration import Calibration, calibrate
 from .imu_corrector import CorrectedImu, ImuCorrector
 from .imu_stream import ImuStream
@@ -24,5 +24,6 @@ __all__ = ['KINDS', 'BilevelTrainer', 'Calibration', 'Checkpoint', 'CheckpointEr
            'ImuCorrector', 'ImuStream', 'ImuTrainingConfig', 'ImuWindows', 'KeyframeWindow', 'KnownStates',
            'LoopVerifier', 'Metadata', 'Motion', 'OdometryUncertainty', 'PreintegrationLevel', 'Progress', 'Recording',
            'Score', 'Span', 'TrainedCorrector', 'TrainingConfig', 'TrajectoryLevel', 'calibrate', 'consistency',
-           'cut_windows', 'fixed_corrector', 'held_out_positions', 'load_checkpoint', 'negative_log_likelihood',
-           'processes', 'robust_negative_log_likelihood', 'save_checkpoint', 'train_imu_corrector']
+           'cut_windows', 'fixed_corrector', 'front_end_class', 'held_out_positions', 'load_checkpoint',
+           'negative_log_likelihood', 'processes', 'robust_negative_log_likelihood', 'save_checkpoint',
+           'train_imu_corrector']

@@ -82,19 +82,24 @@ def save_checkpoint(path: str | Path, front_end: FrontEnd, metadata: Metadata) -
 
 
 def load_checkpoint(path: str | Path, *, sha256: str | None = None, kind: str | None = None,
-                    kinds: Mapping[str, type[nn.Module]] | None = None) -> Checkpoint:
+                    kinds: Mapping[str, type[nn.Module]] | None = None,
+                    cls: type[nn.Module] | None = None) -> Checkpoint:
     """Read a file.
 
     Args:
         sha256: the file's hash, where it was announced.
         kind: what the caller can use.
         kinds: classes by their `kind`, for modules of your own; those of the package by default.
+        cls: the one class that the caller can use, in place of both.
 
     Raises:
         CheckpointError: it is missing, is not ours, arrived damaged, is of another kind, does not fit its architecture,
             or has weights that are not finite.
     """
     path = Path(path)
+    if cls is not None:
+        kind = str(getattr(cls, 'kind', cls.__name__))
+        kinds = {kind: cls}
     try:
         data = path.read_bytes()
     except OSError as error:

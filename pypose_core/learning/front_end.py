@@ -1,4 +1,5 @@
 """What a front-end is to checkpoints, trainers and nodes: any module of yours that has two attributes."""
+from importlib import import_module
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from torch import Tensor, nn
@@ -33,3 +34,19 @@ class FrontEnd(Protocol):
 
 KINDS: dict[str, type[nn.Module]] = {cls.kind: cls for cls in (ImuCorrector, OdometryUncertainty, LoopVerifier)}
 """The front-ends that come with the package."""
+
+
+def front_end_class(name: str) -> type[nn.Module]:
+    """A class of a user's own, by 'package.module:Class'; what a file of weights names is never imported.
+
+    Raises:
+        ValueError: it cannot be imported, or is no front-end.
+    """
+    module, _, cls = name.partition(':')
+    try:
+        found = getattr(import_module(module), cls)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f'{name!r} is no class that can be imported, as package.module:Class: {error}') from None
+    if not (isinstance(found, type) and issubclass(found, nn.Module) and isinstance(getattr(found, 'kind', None), str)):
+        raise ValueError(f'{name} is no front-end: an nn.Module whose class has a `kind`')
+    return found

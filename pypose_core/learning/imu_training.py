@@ -51,8 +51,8 @@ class ImuTrainingConfig:
     """Parameters of `train_imu_corrector`."""
 
     training: TrainingConfig = field(default_factory=lambda: TrainingConfig(
-        epochs=6, batch_size=32, learning_rate=1e-3, weight_decay=1.0))
-    """Of the network; few epochs and much weight decay, for minutes of flight are little data."""
+        epochs=20, batch_size=32, learning_rate=1e-3, weight_decay=1.0))
+    """Of the network; much weight decay, for minutes of flight are little data."""
     noise_training: TrainingConfig = field(default_factory=lambda: TrainingConfig(
         epochs=4, batch_size=32, learning_rate=0.1, weight_decay=0.0))
     """Of the six constants of the noise, before the network."""
@@ -73,7 +73,7 @@ class ImuTrainingConfig:
     """Let the recordings' references stand upright and in the IMU's clock, see `Calibration`; False: as they are."""
     scales: bool = False
     """Learn scale and axis errors. On EuRoC's flights those that fit one span of minutes make another one worse."""
-    channels: int = 16
+    channels: int = 8
     """Of the network."""
     dilations: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
     """Of the network."""

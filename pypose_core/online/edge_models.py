@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from pypose_core.learning.checkpoint import CheckpointError, load_checkpoint
+from pypose_core.learning.front_end import front_end_class
 from pypose_core.learning.loop_verifier import LoopVerifier
 from pypose_core.learning.odometry_uncertainty import OdometryUncertainty
 
@@ -41,19 +43,20 @@ def loop_features(overlap: float, rmse: float, other_overlap: float, moved: floa
 
 
 class OdometryModel:
-    """An `OdometryUncertainty` of `odometry_features`, for links in space (size 6) or in the plane (size 3)."""
+    """An `OdometryUncertainty` of `odometry_features`, or another network that makes their information: (6, 6) for
+    links in space, (3, 3) in the plane."""
 
-    def __init__(self, network: OdometryUncertainty):
-        if network.architecture['features'] != 5 or network.size not in (3, 6):
-            raise CheckpointError(f'a network of {network.architecture["features"]} features and size {network.size} '
-                                  'is none of odometry links: they have 5, and size 3 or 6')
+    def __init__(self, network: nn.Module):
         self.network = network.double().eval()
+        self.size = _trial(self.network, 5, 'odometry links')[-1:]
+        if self.size not in ((3,), (6,)):
+            raise CheckpointError(f'{type(network).__name__} makes no information (3, 3) or (6, 6) of a link')
 
     @torch.no_grad()
     def __call__(self, T_a_b: NDArray, seconds: float, information: NDArray) -> NDArray[np.float64]:
         """The information (6, 6) of a link; one in the plane keeps what is given of the directions out of it."""
         found = self.network(torch.from_numpy(odometry_features(T_a_b, seconds))).numpy()
-        if self.network.size == 6:
+        if self.size == (6,):
             return found
         out = np.diag(np.diag(information))
         out[np.ix_(PLANE, PLANE)] = found
@@ -61,29 +64,42 @@ class OdometryModel:
 
 
 class LoopModel:
-    """A `LoopVerifier` of `loop_features`."""
+    """A `LoopVerifier` of `loop_features`, or another network that makes a weight of them."""
 
-    def __init__(self, network: LoopVerifier):
-        if network.architecture['features'] != 6:
-            raise CheckpointError(f'a network of {network.architecture["features"]} features is none of loop '
-                                  'candidates: they have 6')
+    def __init__(self, network: nn.Module):
         self.network = network.double().eval()
+        if _trial(self.network, 6, 'loop candidates'):
+            raise CheckpointError(f'{type(network).__name__} makes no single weight of a loop candidate')
 
     @torch.no_grad()
     def __call__(self, features: NDArray) -> float:
         """Weight of the candidate, 0 to 1."""
-        return float(self.network(torch.from_numpy(features)))
+        return min(1.0, max(0.0, float(self.network(torch.from_numpy(features)))))
 
 
-def load_odometry_model(path: str | Path) -> OdometryModel:
-    """CheckpointError: the file cannot be used, and why."""
-    network = load_checkpoint(Path(path).expanduser(), kind=OdometryUncertainty.kind).front_end
-    assert isinstance(network, OdometryUncertainty)     # its kind
-    return OdometryModel(network)
+def load_odometry_model(path: str | Path, own: str = '') -> OdometryModel:
+    """A file of OdometryUncertainty, or of a class of one's own, package.module:Class. ValueError: it cannot be used,
+    and why."""
+    return OdometryModel(_load(path, OdometryUncertainty, own))
 
 
-def load_loop_model(path: str | Path) -> LoopModel:
-    """CheckpointError: the file cannot be used, and why."""
-    network = load_checkpoint(Path(path).expanduser(), kind=LoopVerifier.kind).front_end
-    assert isinstance(network, LoopVerifier)     # its kind
-    return LoopModel(network)
+def load_loop_model(path: str | Path, own: str = '') -> LoopModel:
+    """A file of LoopVerifier, or of a class of one's own. ValueError: the file cannot be used, and why."""
+    return LoopModel(_load(path, LoopVerifier, own))
+
+
+def _load(path: str | Path, cls: type[nn.Module], own: str) -> nn.Module:
+    return load_checkpoint(Path(path).expanduser(), cls=front_end_class(own) if own else cls).front_end
+
+
+@torch.no_grad()
+def _trial(network: nn.Module, features: int, what: str) -> tuple[int, ...]:
+    """Shape of what a network makes of one edge's features; it must be finite."""
+    try:
+        found = network(torch.zeros(features, dtype=torch.float64))
+    except Exception as error:
+        raise CheckpointError(f'{type(network).__name__} is none of {what}, which have {features} features: '
+                              f'{str(error).splitlines()[0]}') from error
+    if not bool(found.isfinite().all()):
+        raise CheckpointError(f'{type(network).__name__} makes NaN or infinity of {what}')
+    return tuple(found.shape)

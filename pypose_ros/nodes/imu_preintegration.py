@@ -44,8 +44,8 @@ class ImuPreintegration(LifecycleNode):
     def configure(self) -> None:
         ends = self.endpoints
         self._worker = Worker(self.get_logger(), name='solver')
-        self._model = ModelSlot(self.params.model, self.params.allow_reload, self._worker, self.diagnostics,
-                                self.get_logger().info)
+        self._model = ModelSlot(self.params.model, self.params.model_class, self.params.allow_reload, self._worker,
+                                self.diagnostics, self.get_logger().info)
         self._read_imu = Intake('imu', Imu, imu_fault, self.diagnostics)
         self._read_pose = Intake('pose', PoseWithCovarianceStamped, correction_fault, self.diagnostics)
         self._read_odometry = Intake('odometry', Odometry, correction_fault, self.diagnostics)

@@ -82,6 +82,9 @@ class ImuPreintegrationParams(CommonParams):
     model: str = parameter(
         'none', 'File of a learned IMU corrector; its noise per sample and random walks are then the estimator\'s. '
         'none = samples are used as they come.')
+    model_class: str = parameter(
+        '', 'Class of your own that weights are of, package.module:Class; its stream() corrects sample by sample. '
+        'Empty = ImuCorrector.')
     allow_reload: bool = parameter(
         False, 'Take up weights that are announced on ~/weights, between two samples.', change=Change.ANY)
 

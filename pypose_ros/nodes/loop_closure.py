@@ -60,7 +60,7 @@ class LoopClosureNode(LifecycleNode):
 
     def configure(self) -> None:
         ends, params = self.endpoints, self.params
-        verifier = load_loop_model(params.verifier) if params.verifier else None
+        verifier = load_loop_model(params.verifier, params.verifier_class) if params.verifier else None
         self.detector = LoopDetector(detector_config(params), verifier)
         self._worker = Worker(self.get_logger(), name='matcher')
         self._transforms = tf.TransformListener(

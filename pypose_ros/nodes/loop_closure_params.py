@@ -33,6 +33,8 @@ class LoopClosureParams(CommonParams):
         maximum=10.0, lengths=(2,))
     verifier: str = parameter(
         '', 'Weights of a LoopVerifier: it weighs the loops that the limits let through; empty = all count fully.')
+    verifier_class: str = parameter(
+        '', 'Class of your own that verifier is of, package.module:Class; empty = LoopVerifier.')
     min_weight: float = parameter(0.1, 'Of the verifier, below which a loop is refused.', minimum=0.0, maximum=1.0)
     queue: int = parameter(10, 'Scans that may wait; more are skipped and counted.', minimum=1, maximum=1000)
 

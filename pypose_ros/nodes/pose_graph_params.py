@@ -58,6 +58,8 @@ class PoseGraphParams(CommonParams):
     odometry_model: str = parameter(
         '', 'Weights of an OdometryUncertainty, which then says how far each odometry link is trusted, whatever its '
         'source states; empty = none.')
+    odometry_model_class: str = parameter(
+        '', 'Class of your own that odometry_model is of, package.module:Class; empty = OdometryUncertainty.')
     loop_sigma: tuple[float, ...] = parameter(
         (0.1, 0.05), 'm and rad of a loop closure whose information is all zeros (unknown).', **SIGMA)
     pose_sigma: tuple[float, ...] = parameter(
@@ -102,7 +104,8 @@ def back_end_config(params: PoseGraphParams) -> BackEndConfig:
         keyframe_time=params.keyframe.time, max_iterations=params.optimizer.max_iterations,
         time_budget=params.optimizer.time_budget, robust=params.robust.method, gate=params.robust.gate,
         huber_width=params.robust.huber_width,
-        odometry_model=load_odometry_model(params.odometry_model) if params.odometry_model else None,
+        odometry_model=load_odometry_model(
+            params.odometry_model, params.odometry_model_class) if params.odometry_model else None,
         **{name: getattr(params, name) for name in names})
 
 

@@ -71,7 +71,10 @@ def _write(folder: Path, target: str, recordings: Sequence[Recording], trained, 
         metrics={f'{name}_{one.seconds:g}s': getattr(one, name) for one in scores if one.front_end == 'learned'
                  for name in ('rotation_deg', 'velocity_m_s', 'position_m', 'nees')},
         note='Corrects raw IMU samples and states the noise of each; biases begin at those of '
-             f'{recordings[-1].name} and remain the estimator\'s to follow.')
+             f'{recordings[-1].name} and remain the estimator\'s to follow. ' + ' '.join(
+                 f'The reference of {name} leaned by {1e3 * found.lean.norm():.1f} mrad and its clock was '
+                 f'{1e3 * found.delay:+.2f} ms off, which was put right before.'
+                 for name, found in trained.calibrations.items()))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         sha256 = save_checkpoint(folder / 'weights.pt', corrector, metadata)

@@ -23,8 +23,8 @@ def curves(history: Sequence[Progress], scores: Sequence[Score], *, title: str) 
         second = next((k for k in range(1, len(history)) if history[k].epoch <= history[k - 1].epoch), None)
         if second is not None:
             left.axvline(second + 0.5, color='#98a2b3', lw=0.8, ls='--')
-            left.annotate('noise constants | network', (second + 0.5, 1), xycoords=('data', 'axes fraction'),
-                          xytext=(0, -9), textcoords='offset points', ha='center', fontsize=7, color='#475467')
+            left.annotate('noise constants | network', (second + 0.5, 0), xycoords=('data', 'axes fraction'),
+                          xytext=(0, 5), textcoords='offset points', ha='center', fontsize=7, color='#475467')
         low = sorted(one.loss_train for one in history)
         left.set(title='Loss (negative log-likelihood)', xlabel='epoch', xlim=(0.5, len(history) + 0.5),
                  xticks=range(1, len(history) + 1, max(1, len(history) // 10)))
