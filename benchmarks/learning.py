@@ -1,10 +1,11 @@
 """Front-ends trained through the solvers: what learning gains on unseen data, and what a step of it costs.
 
 EuRoC: an IMU corrector trained here and now (config/train/euroc.yaml, SEEDS) on MH_01 and the first 75 s of V1_01, on
-the rest of V1_01, and how much of the error there is the reference's. KITTI IMU+GPS: noise learned on the first half of
-the drive (examples/learn_imu_noise.py), on the second half, beside GTSAM with the stated noise. Times are CPU seconds
-of one thread. Where a record is about quality, "ours" and "peer" are the times that learning it (with --quick: reading the
-weights) and solving took, no ratio is asked for, and agreement means that what the note states holds.
+the rest of V1_01, and how much of the error there is the reference's. KITTI IMU+GPS: noise learned on the first half
+of the drive (examples/learn_imu_noise.py), on the second half, beside GTSAM with the stated noise. Times are CPU
+seconds of one thread. Where a record is about quality, "ours" and "peer" are the times that learning it (with
+--quick: reading the weights) and solving took, no ratio is asked for, and agreement means that what the note states
+holds.
 
 Needs the recordings: $PYPOSE_DATA, or shared/data beside the checkout.
 """
