@@ -10,8 +10,10 @@ from collections.abc import Callable
 
 from rclpy.clock import Clock, ClockType
 from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.qos import QoSCompatibility, QoSPolicyKind, QoSProfile, qos_check_compatible
 from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.type_support import check_for_type_support
 
 from pypose_ros.later import answer_later
 
@@ -56,6 +58,7 @@ class Endpoints:
         self._node = node
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._undo: list[Callable[[], object]] = []
+        self._polled: list[Callable[[], None]] = []
 
     def publisher(self, kind: type, topic: str, profile: QoSProfile):
         """A publisher that is silent while the node is not active."""
@@ -97,6 +100,35 @@ class Endpoints:
             event_callbacks=SubscriptionEventCallbacks(incompatible_qos=report))
         self._undo.append(lambda: self._node.destroy_subscription(subscription))
         return subscription
+
+    def polled(self, kind: type, topic: str, callback: Callable[[bytes], None], profile: QoSProfile
+               ) -> Callable[[], None]:
+        """A raw subscription that wakes nobody; what is returned takes up all that came, and so does `poll`.
+
+        For what comes far more often than it is looked at: to be woken costs more than to read.
+        """
+        check_for_type_support(kind)
+        with self._node.handle:
+            handle = rclpy_implementation.Subscription(
+                self._node.handle, kind, topic, copy.copy(profile).get_c_qos_profile())
+
+        def take() -> None:
+            with handle:
+                while (taken := handle.take_message(kind, True)) is not None:
+                    callback(taken[0])
+
+        def undo() -> None:
+            self._polled.remove(take)
+            handle.destroy_when_not_in_use()
+
+        self._polled.append(take)
+        self._undo.append(undo)
+        return take
+
+    def poll(self) -> None:
+        """Take up what came to all `polled` subscriptions."""
+        for take in self._polled:
+            take()
 
     def service(self, kind: type, name: str, callback: Callable) -> None:
         """`callback(request, response)` returns the response, or a Later."""

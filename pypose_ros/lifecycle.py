@@ -213,6 +213,7 @@ class LifecycleNode(RclpyLifecycleNode):
         if problem and not self._clock_problem:
             self.get_logger().warning(problem)
         self._clock_problem = problem
+        self.endpoints.poll()
         self.watch()
 
     def _status(self) -> Status:

@@ -10,6 +10,7 @@ from tf2_msgs.msg import TFMessage
 
 from pypose_core.online.correction import compose, inverse
 from pypose_ros import cdr, convert, qos
+from pypose_ros.endpoints import Endpoints
 
 REMEMBERED = 400        # stamps of a broadcaster; more than are on their way at once
 
@@ -68,9 +69,14 @@ class StaticTransformBroadcaster:
 
 
 class TransformBuffer:
-    """The newest transform of each frame to its parent, and look-ups through chains of them."""
+    """The newest transform of each frame to its parent, and look-ups through chains of them.
 
-    def __init__(self):
+    Args:
+        refresh: called before each look-up, to insert what has come since.
+    """
+
+    def __init__(self, refresh: Callable[[], None] = lambda: None):
+        self._refresh = refresh
         self._parents: dict[str, tuple[str, np.ndarray]] = {}
 
     def insert(self, transforms: Iterable[tuple[str, str, np.ndarray]]) -> list[str]:
@@ -95,6 +101,7 @@ class TransformBuffer:
 
     def lookup(self, target: str, source: str) -> np.ndarray:
         """T_target_source (7,) through as many transforms as it takes; LookupError says what is missing."""
+        self._refresh()
         target, source = target.lstrip('/'), source.lstrip('/')
         to_target, to_source = self._ancestors(target), self._ancestors(source)
         common = next((frame for frame in to_source if frame in to_target), None)
@@ -121,17 +128,18 @@ class TransformBuffer:
 class TransformListener:
     """Fills a TransformBuffer from /tf_static, and from /tf where `dynamic`.
 
+    All of /tf comes far more often than something is looked up: it is taken then, and five times a second.
+
     Args:
-        subscribe: makes a subscription from (type, topic, callback, profile, raw).
+        endpoints: makes the subscriptions.
         warn: called with a sentence for each refused transform.
     """
 
-    def __init__(self, subscribe: Callable, *, warn: Callable[[str], None], dynamic: bool = False):
-        self.buffer = TransformBuffer()
+    def __init__(self, endpoints: Endpoints, *, warn: Callable[[str], None], dynamic: bool = False):
         self._warn = warn
-        subscribe(TFMessage, '/tf_static', self._receive, qos.TF_STATIC, raw=True)
-        if dynamic:
-            subscribe(TFMessage, '/tf', self._receive, qos.SENSOR(100), raw=True)
+        endpoints.subscription(TFMessage, '/tf_static', self._receive, qos.TF_STATIC, raw=True)
+        self.buffer = TransformBuffer(
+            endpoints.polled(TFMessage, '/tf', self._receive, qos.SENSOR(1000))) if dynamic else TransformBuffer()
 
     def _receive(self, data: bytes) -> None:
         try:

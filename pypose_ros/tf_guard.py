@@ -5,33 +5,33 @@ from rclpy.serialization import deserialize_message
 from tf2_msgs.msg import TFMessage
 
 from pypose_ros import qos
-from pypose_ros.endpoints import UNKNOWN_NODE
-from pypose_ros.tf import TransformBroadcaster
+from pypose_ros.endpoints import UNKNOWN_NODE, Endpoints
+from pypose_ros.tf import REMEMBERED, TransformBroadcaster
 
 _PATIENCE = 20          # transforms of another broadcaster while discovery does not yet tell whose they are
 
 
 class TransformGuard:
-    """Listens on /tf for a broadcaster's transform with stamps that it did not send.
+    """Looks on /tf, five times a second, for a broadcaster's transform with stamps that it did not send.
 
     Args:
         node: asked who publishes on /tf.
-        subscribe: makes a subscription from (type, topic, callback, profile, raw).
+        endpoints: makes the subscription.
         report: called once, with a sentence.
         ours: the broadcaster.
     """
 
-    def __init__(self, node, subscribe: Callable, report: Callable[[str], None], ours: TransformBroadcaster):
+    def __init__(self, node, endpoints: Endpoints, report: Callable[[str], None], ours: TransformBroadcaster):
         self._node, self._frames, self._report, self._ours = node, ours.frames, report, ours
         self._child = ours.frames[1].encode() + b'\x00'
         self._unnamed = 0
         self.problem = ''
-        subscribe(TFMessage, '/tf', self._receive, qos.SENSOR(200), raw=True)
+        endpoints.polled(TFMessage, '/tf', self._receive, qos.SENSOR(REMEMBERED // 2))
 
     def _receive(self, data: bytes) -> None:
-        # One look decides about nearly all: messages without our child frame, and our own (the stamp of a message's
-        # first transform stands at byte 8).
-        if not self._ours.recent or self._child not in data or self._is_ours(
+        # One look decides about nearly all: messages without our child frame behind the first parent's name, which
+        # begins at byte 20, and our own (the stamp of a message's first transform stands at byte 8).
+        if not self._ours.recent or data.find(self._child, 21) < 0 or self._is_ours(
                 int.from_bytes(data[8:12], 'little', signed=True), int.from_bytes(data[12:16], 'little')):
             return
         for transform in deserialize_message(data, TFMessage).transforms:

@@ -56,9 +56,9 @@ class ImuPreintegration(LifecycleNode):
         self._reported_job = None
         self._outputs = Outputs(
             ends, self.params, self.diagnostics, self.channel('odometry/imu'), self.channel('~/preintegrated'))
-        self._guard = TransformGuard(self, ends.subscription, self.get_logger().error, self._outputs.tf)
+        self._guard = TransformGuard(self, ends, self.get_logger().error, self._outputs.tf)
         self._transforms = tf.TransformListener(
-            ends.subscription, warn=lambda sentence: self.diagnostics.warn('tf', sentence)).buffer
+            ends, warn=lambda sentence: self.diagnostics.warn('tf', sentence)).buffer
         self._frames = Frames(self._transforms, self.params.odom_frame, self.params.base_frame)
         self._patience = Patience(self.params.tf_timeout)
         ends.timer(PATIENCE_PERIOD, self._patience.retry)

@@ -23,6 +23,7 @@ from pypose_ros.msg import LearningStatus, Weights
 from pypose_ros.nodes.learner_params import NODE_NAME, LearnerParams, check, learner_config
 from pypose_ros.nodes.learner_training import TrainingJob
 from pypose_ros.run import run
+from pypose_ros.threads import yield_to_others
 from pypose_ros.worker import Worker
 
 BACKWARD_JUMP_NS = 10 ** 9      # of the IMU's clock, beyond which everything begins anew
@@ -53,7 +54,7 @@ class LearnerNode(LifecycleNode):
         self._read_imu = Intake('imu', Imu, imu_fault, self.diagnostics)
         self._read_truth = Intake('ground_truth', Odometry, correction_fault, self.diagnostics)
         self._transforms = tf.TransformListener(
-            ends.subscription, warn=lambda sentence: self.diagnostics.warn('tf', sentence)).buffer
+            ends, warn=lambda sentence: self.diagnostics.warn('tf', sentence)).buffer
         self._statuses = ends.publisher(LearningStatus, '~/status', qos.LATCHED)
         self._loss = ends.publisher(Float64, '~/loss', qos.STANDARD)
         self._weights = ends.publisher(Weights, f'{params.target}/weights', qos.LATCHED)
@@ -129,7 +130,8 @@ class LearnerNode(LifecycleNode):
             self.learner.set_keyframes(*convert.path_from_msg(deserialize_message(self._path, Path)))
             training = self.learner.begin_round()
             if training is not None:
-                self._job = TrainingJob(training, self.params.nice, self._ending)
+                self._job = TrainingJob(
+                    training, self.params.nice, self._ending, alone=self.core is None)
                 self._worker.submit(self._job)
 
     def _take_up(self, job: TrainingJob) -> None:
@@ -228,4 +230,5 @@ class LearnerNode(LifecycleNode):
 
 
 def main(args: list[str] | None = None) -> None:
+    yield_to_others()       # all of the process: its queues are long
     sys.exit(run(LearnerNode, args))

@@ -40,7 +40,8 @@ class LearnerParams(CommonParams):
     round_period: float = parameter(
         5.0, 's of rest between two rounds, of the steady clock.', minimum=0.0, maximum=86_400.0)
     nice: int = parameter(
-        15, 'Niceness of the training thread: 19 gives way to everything.', minimum=0, maximum=19)
+        15, 'Niceness of the training thread. In a process of its own it has the policy SCHED_IDLE as well, which '
+        'gives way to everything.', minimum=0, maximum=19)
     seed: int = parameter(0, 'Of the order of windows and the first weights.', minimum=0, maximum=2 ** 31 - 1)
     gravity: float = parameter(9.80665, 'm/s², local gravity.', minimum=0.1, maximum=30.0)
     gyroscope_noise_density: float = parameter(

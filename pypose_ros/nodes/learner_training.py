@@ -4,6 +4,7 @@ import threading
 import time
 
 from pypose_core.online.learner import Round
+from pypose_ros.threads import yield_to_all
 
 
 class Stopped(Exception):
@@ -11,13 +12,22 @@ class Stopped(Exception):
 
 
 class TrainingJob:
-    """A round in the worker, at low priority."""
+    """A round in the worker, at low priority.
 
-    def __init__(self, training: Round, nice: int, stop: threading.Event):
-        self.training, self._nice, self._ending = training, nice, stop
+    Args:
+        training: what is run.
+        nice: of the thread.
+        stop: set where the node is being taken down.
+        alone: whether the process is the learner's own.
+    """
+
+    def __init__(self, training: Round, nice: int, stop: threading.Event, *, alone: bool):
+        self.training, self._nice, self._ending, self._alone = training, nice, stop, alone
         self.duration = 0.0
 
     def run(self) -> None:
+        if self._alone:
+            yield_to_all()
         # Of this thread alone: in bringup the others keep theirs.
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._nice)
         begin = time.monotonic()

@@ -64,7 +64,7 @@ class LoopClosureNode(LifecycleNode):
         self.detector = LoopDetector(detector_config(params), verifier)
         self._worker = Worker(self.get_logger(), name='matcher')
         self._transforms = tf.TransformListener(
-            ends.subscription, warn=lambda sentence: self.diagnostics.warn('tf', sentence)).buffer
+            ends, warn=lambda sentence: self.diagnostics.warn('tf', sentence)).buffer
         self._frames = Frames(self._transforms, params.odom_frame, params.base_frame)
         self._patience = Patience(params.tf_timeout)
         ends.timer(PATIENCE_PERIOD, self._patience.retry)

@@ -53,7 +53,7 @@ class MpcController(LifecycleNode):
         self._pace = Pace('commands', params.controller_frequency)
         self._latency = self.diagnostics.latency('cycle')
         self._transforms = tf.TransformListener(
-            ends.subscription, warn=lambda sentence: self.diagnostics.warn('tf', sentence), dynamic=True).buffer
+            ends, warn=lambda sentence: self.diagnostics.warn('tf', sentence), dynamic=True).buffer
         self._patience = Patience(params.tf_timeout)
         ends.timer(PATIENCE_PERIOD, self._patience.retry)
         ends.service(SetBool, '~/enable', self._enable)

@@ -53,7 +53,7 @@ class PlannerNode(LifecycleNode):
         self._last = Answer(Path(), 0, 'no request yet')
         self._latency = self.diagnostics.latency('plan')
         self._transforms = tf.TransformListener(
-            ends.subscription, warn=lambda sentence: self.diagnostics.warn('tf', sentence), dynamic=True).buffer
+            ends, warn=lambda sentence: self.diagnostics.warn('tf', sentence), dynamic=True).buffer
         self._plan = ends.publisher(Path, 'plan', qos.STANDARD)
         self._shown = ends.publisher(Path, '~/path', qos.LATCHED)
         ends.service(GetPlan, '~/plan', self._on_request)

@@ -58,9 +58,9 @@ class PoseGraphNode(LifecycleNode):
         self._pace = Pace(f'{params.map_frame} -> {params.odom_frame}', params.tf_rate)
         self.outputs = PoseGraphOutputs(ends, params, self.diagnostics)
         self._transforms = tf.TransformListener(
-            ends.subscription, warn=lambda sentence: self.diagnostics.warn('tf', sentence)).buffer
+            ends, warn=lambda sentence: self.diagnostics.warn('tf', sentence)).buffer
         self._frames = Frames(self._transforms, params.map_frame, params.base_frame)
-        self._guard = TransformGuard(self, ends.subscription, self.get_logger().error, self.outputs.tf)
+        self._guard = TransformGuard(self, ends, self.get_logger().error, self.outputs.tf)
         self._patience = Patience(params.tf_timeout)
         ends.timer(PATIENCE_PERIOD, self._patience.retry)
         ends.timer(1.0 / params.tf_rate, self.broadcast)
