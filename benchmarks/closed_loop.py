@@ -3,7 +3,7 @@
 Drives without middleware (robot, IMU smoother and controller in one thread) are given in seconds of the robot's time
 (ours) and of the wall that a peer at real time would take, so the ratio tells how much faster than real time they are.
 In the live drive all nodes run in one process beside the simulated robot, with DDS between them; `ours` is p99 of the
-controller's whole cycle, `peer` its period, so a ratio above 1 means that the rate is held.
+controller's whole cycle with its publishing, `peer` its period, so a ratio above 1 means that the rate is held.
 """
 import tempfile
 import time
@@ -75,7 +75,9 @@ def live(laps: float) -> Record:
     with tempfile.TemporaryDirectory() as work, idle_timer() as machine:
         outcome = run_closed_loop(ClosedLoopConfig(frequency=FREQUENCY, laps=laps), Path(work))
     numbers, facts = metrics(outcome), outcome.diagnostics.get('mpc_controller', {})
-    gaps, p99 = np.diff(outcome.commands[:, 1]), 1e-3 * numbers['cycle_p99_ms']
+    gaps = np.diff(outcome.commands[:, 1])
+    whole = float(facts.get('latency cycle p99 [ms]', 'nan'))       # with publishing, of the last 2000 cycles
+    p99 = 1e-3 * max(whole, numbers['cycle_p99_ms'])
     held = (len(outcome.commands) - 1) / gaps.sum()
     return Record(
         f'live, all nodes in one process, {numbers["driven_m"]:.0f} m', f'period of {FREQUENCY:g} Hz', p99,
@@ -83,7 +85,7 @@ def live(laps: float) -> Record:
         bool(outcome.reached and outcome.collisions == 0 and held > 0.99 * FREQUENCY),
         1.0, f'agree: goal reached, no collision, {held:.1f} commands a second of {FREQUENCY:g}; cycle p50 '
         f'{numbers["cycle_p50_ms"]:.2f}, p99 {numbers["cycle_p99_ms"]:.2f}, max {numbers["cycle_max_ms"]:.1f} ms (with '
-        f'publishing, as the node has it, p99 {facts.get("latency cycle p99 [ms]", "?")} ms); gaps between commands '
+        f'publishing, as the node has it, p99 {whole:.2f} ms); gaps between commands '
         f'p99 {1e3 * np.percentile(gaps, 99):.1f}, max {1e3 * gaps.max():.1f} ms; {machine}{priority()}; '
         f'{100 * numbers["cpu_share_of_one_core"]:.0f} % of one core for all nodes, {100 * outcome.withheld:.1f} % of '
         'the machine withheld by its host; '
