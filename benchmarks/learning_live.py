@@ -33,7 +33,7 @@ from pypose_ros.children import private_environment
 
 DRIVE = 360.0           # s that the robot learns from
 UNSEEN = 120.0          # s after it
-LISTEN = 15.0           # s of the robot's and of everybody's time in which latency is measured, four times
+LISTEN = 10.0           # s of the robot's and of everybody's time in which latency is measured, four times
 WANTED = 5e-3           # s, p99 of the latency
 RATE = 2.5              # times real time; where the machine cannot keep up, simulated time passes slower
 SEED = 2
