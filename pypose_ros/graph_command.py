@@ -31,7 +31,8 @@ def show_file(path: Path, out: Path, *, robust: str) -> str:
         raise BagError(str(error)) from None
     before = back_end.keyframes['pose'].copy()
     job = back_end.solve(max_iterations=ITERATIONS)
-    if job is not None and job.solution is None:
+    found = None if job is None else job.solution
+    if job is not None and found is None:
         raise RunError(f'{path}: {job.problem}')
     # Of a file the map before is what stands in it; a session's odometry is older than that.
     back_end.keyframes['odom'][:] = before
@@ -39,9 +40,8 @@ def show_file(path: Path, out: Path, *, robust: str) -> str:
     _write(out, back_end, title=path.stem, lead=lead)
     size = (f'{len(back_end.keyframes)} keyframes, {len(back_end.edges)} edges, '
             f'{int(back_end.edges["rejected"].sum())} rejected')
-    if job is None:
+    if job is None or found is None:
         return f'{size}; nothing to solve'
-    found = job.solution
     return (f'{size}; cost {found.cost_initial:.6g} → {found.cost_final:.6g} in {found.iterations} iterations, '
             f'{job.duration:.3f} s')
 

@@ -63,7 +63,7 @@ def evaluate(source: ReplayInput, estimate: Estimate, *, mode: str) -> Evaluatio
         if len(errors.estimate) < 3:
             errors = None
             metrics['ground_truth'] = {'source': source.truth.source, 'compared': 0}
-    if errors is not None:
+    if errors is not None and source.truth is not None:
         metrics |= _against_truth(estimate, source.truth, errors)
     return Evaluation(metrics, errors)
 
@@ -107,12 +107,11 @@ def _against_truth(estimate: Estimate, truth: GroundTruth, errors: ErrorSeries) 
         drift = relative_error(a[::stride], b[::stride], delta=1.0, unit='seconds')
         result['rpe_1s'] = {'translation_m': drift.translation.as_dict(),
                             'rotation_deg': drift.rotation.as_dict()}
-    if errors.velocity is not None:
-        v_true = truth.velocity_at(a.stamps_ns)
+    if errors.velocity is not None and (v_true := truth.velocity_at(a.stamps_ns)) is not None:
         v_odom = a.rotations.apply(errors.velocity + b.rotations.inv().apply(v_true))
         result['velocity'] = {'rmse_m_s': rmse(v_odom, v_true)}
     bias = truth.bias_at(estimate.bias_stamps_ns) if len(estimate.bias_stamps_ns) else None
-    if bias is not None:
+    if bias is not None and truth.bias_stamps_ns is not None:
         covered = (estimate.bias_stamps_ns >= truth.bias_stamps_ns[0]) & (
             estimate.bias_stamps_ns <= truth.bias_stamps_ns[-1])
         if covered.any():

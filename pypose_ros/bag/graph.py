@@ -1,7 +1,9 @@
 """A bag through the pose-graph back-end, without the middleware: odometry, loops, poses and fixes as recorded."""
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -60,7 +62,7 @@ def replay_graph(path: Path, params: PoseGraphParams, topics: GraphTopics) -> Gr
         odometry = choose(bag, ODOMETRY, topics.odometry, '--odometry-topic', usual=('/odometry', '/odom'))
         if odometry is None:
             raise BagError(f'{path}: it has no odometry ({ODOMETRY})')
-        add = {odometry: _add_odometry}
+        add: dict[str, Callable[[PoseGraphBackEnd, Any], Verdict | None]] = {odometry: _add_odometry}
         for kind, given, flag, use in ((POSE, topics.pose, '--pose-topic', _add_pose),
                                        (FIX, topics.fix, '--fix-topic', _add_fix),
                                        (EDGE, topics.loop, '--loop-topic', _add_edge)):

@@ -11,7 +11,7 @@ from pypose_core.metric import Trajectory, TrajectoryFileError, read_tum
 from .errors import BagError
 from .euroc import TRUTH_BIAS_TOPIC, TRUTH_POSE_TOPIC, TRUTH_TOPIC
 from .reader import BagReader
-from .recording import BIAS, ODOMETRY, POSE, POSE_STAMPED, BiasSeries, OdometrySeries, read_series
+from .recording import BIAS, ODOMETRY, POSE, POSE_STAMPED, BiasSeries, OdometrySeries, PoseSeries, read_one
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,9 @@ class GroundTruth:
 
     def bias_at(self, stamps_ns: NDArray) -> NDArray | None:
         """(M, 6), likewise."""
-        return None if self.bias is None else interpolate(self.bias_stamps_ns, self.bias, stamps_ns)
+        if self.bias is None or self.bias_stamps_ns is None:
+            return None
+        return interpolate(self.bias_stamps_ns, self.bias, stamps_ns)
 
 
 def interpolate(known_ns: NDArray, values: NDArray, wanted_ns: NDArray) -> NDArray:
@@ -70,10 +72,9 @@ def read_ground_truth(source: str | None, bag: BagReader) -> GroundTruth | None:
             return None
     bias_stamps = bias = None
     if TRUTH_BIAS_TOPIC in topics and topics[TRUTH_BIAS_TOPIC].msgtype == BIAS:
-        series = read_series(bag, [TRUTH_BIAS_TOPIC])[TRUTH_BIAS_TOPIC]
-        assert isinstance(series, BiasSeries)
-        keep = _increasing(series.stamps_ns)
-        bias_stamps, bias = series.stamps_ns[keep], series.biases[keep]
+        biases = read_one(bag, TRUTH_BIAS_TOPIC, BiasSeries)
+        keep = _increasing(biases.stamps_ns)
+        bias_stamps, bias = biases.stamps_ns[keep], biases.biases[keep]
     if source not in topics and Path(source).is_file():
         try:
             return GroundTruth(source, read_tum(source), None, bias_stamps, bias)
@@ -82,7 +83,7 @@ def read_ground_truth(source: str | None, bag: BagReader) -> GroundTruth | None:
     if source not in topics:
         raise BagError(f'ground truth {source}: neither a topic of {bag.path} ({", ".join(topics)}) nor a '
                        'file')
-    series = read_series(bag, [source])[source]
+    series = read_one(bag, source, PoseSeries)
     keep = _increasing(series.stamps_ns)
     try:
         trajectory = Trajectory(series.stamps_ns[keep], series.poses[keep])

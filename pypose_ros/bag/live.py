@@ -16,7 +16,7 @@ from .estimate import Estimate
 from .live_timing import CpuAccount, LiveTiming
 from .reader import BagReader
 from .recorder_topics import BIAS_TOPIC, ODOMETRY_TOPIC, last_diagnostics
-from .recording import read_series
+from .recording import BiasSeries, OdometrySeries, read_one
 from .replay_input import ReplayInput
 from .writer import BagWriter
 
@@ -107,10 +107,9 @@ def read_estimate(recording: Path, source: ReplayInput) -> Estimate:
             said = ', '.join(f'{key}: {value}' for key, value in facts.items()
                              if key == 'estimator' or key.startswith('dropped'))
             raise RunError(f'the node published no odometry{f" ({said})" if said else ""}')
-        wanted = [name for name in (ODOMETRY_TOPIC, BIAS_TOPIC) if name in topics]
-        series = read_series(bag, wanted)
+        odometry = read_one(bag, ODOMETRY_TOPIC, OdometrySeries)
+        bias = read_one(bag, BIAS_TOPIC, BiasSeries) if BIAS_TOPIC in topics else None
         facts = last_diagnostics(bag)
-    odometry, bias = series[ODOMETRY_TOPIC], series.get(BIAS_TOPIC)
     counters = {key.removeprefix('estimator '): int(value) for key, value in facts.items()
                 if key.startswith('estimator ')}
     # What the node refused before the estimator saw it; the rest is in the estimator's own counts.

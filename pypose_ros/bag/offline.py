@@ -55,13 +55,13 @@ def replay_offline(source: ReplayInput, params: ImuPreintegrationParams, *,
     events: list[str] = []
     imu_stamps = imu.stamps_ns.tolist()
     orientations = imu.orientation if imu.has_orientation else [None] * count
-    add = [None, *(smoother.add_pose if c.kind == 'pose' else smoother.add_odometry for c in corrections)]
+    add = [*(smoother.add_pose if c.kind == 'pose' else smoother.add_odometry for c in corrections)]
     out, last_ns, done = 0, 0, 0
     begin = time.perf_counter()
     for done, (_, kind, k) in enumerate(source.schedule(), start=1):
         if kind:
             c = corrections[kind - 1]
-            add[kind](int(c.stamps_ns[k]), c.poses[k], c.covariances[k])
+            add[kind - 1](int(c.stamps_ns[k]), c.poses[k], c.covariances[k])
         else:
             before = time.perf_counter()
             verdict = smoother.add_imu(imu_stamps[k], imu.samples[k], orientations[k])

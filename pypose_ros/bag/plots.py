@@ -12,20 +12,20 @@ from numpy.typing import NDArray
 from scipy.stats import chi2
 
 from .estimate import Estimate
-from .evaluation import Evaluation
+from .evaluation import ErrorSeries, Evaluation
 from .replay_input import ReplayInput
 
 ESTIMATE, TRUTH, CORRECTION, BAND = '#0b63ce', '#222222', '#e07b00', '#9ec5f0'
 AXES = ('#c8372d', '#2a8a3c', '#3b5bdb')
 POINTS = 3000       # a curve has no more: beyond that a picture only grows
-STYLE = {
+STYLE = matplotlib.RcParams({
     'font.family': 'DejaVu Sans', 'font.size': 9, 'axes.titlesize': 10, 'axes.titleweight': 'bold',
     'axes.titlelocation': 'left', 'axes.spines.top': False, 'axes.spines.right': False, 'axes.grid': True,
     'grid.color': '#e4e7ec', 'grid.linewidth': 0.6, 'axes.edgecolor': '#98a2b3', 'axes.axisbelow': True,
     'legend.frameon': False, 'legend.fontsize': 8, 'lines.linewidth': 1.1, 'xtick.color': '#475467',
     'ytick.color': '#475467', 'axes.labelcolor': '#475467', 'svg.hashsalt': 'pypose_ros',
     'figure.constrained_layout.use': True, 'savefig.dpi': 150,
-}
+})
 
 
 def overview(source: ReplayInput, estimate: Estimate, evaluation: Evaluation, *, title: str) -> bytes:
@@ -37,8 +37,8 @@ def overview(source: ReplayInput, estimate: Estimate, evaluation: Evaluation, *,
         draw_path(figure.add_subplot(grid[:2, 0]), source, estimate, evaluation)
         draw_height(figure.add_subplot(grid[2, 0]), source, estimate, evaluation)
         if evaluation.errors is not None:
-            draw_position_error(figure.add_subplot(grid[0, 1]), source, evaluation)
-            draw_rotation_error(figure.add_subplot(grid[1, 1]), source, evaluation)
+            draw_position_error(figure.add_subplot(grid[0, 1]), source, evaluation.errors)
+            draw_rotation_error(figure.add_subplot(grid[1, 1]), source, evaluation.errors)
         else:
             draw_sigma(figure.add_subplot(grid[0, 1]), source, estimate)
             draw_speed(figure.add_subplot(grid[1, 1]), source, estimate)
@@ -54,13 +54,13 @@ def panels(source: ReplayInput, estimate: Estimate, evaluation: Evaluation,
                 ('Speed', (6.4, 2.7), lambda axes: draw_speed(axes, source, estimate))]
     errors = evaluation.errors
     if errors is not None:
-        drawings += [('Position error', (6.4, 2.9), lambda axes: draw_position_error(axes, source, evaluation)),
-                     ('Attitude error', (6.4, 2.9), lambda axes: draw_rotation_error(axes, source, evaluation))]
+        drawings += [('Position error', (6.4, 2.9), lambda axes: draw_position_error(axes, source, errors)),
+                     ('Attitude error', (6.4, 2.9), lambda axes: draw_rotation_error(axes, source, errors))]
         if errors.velocity is not None:
             drawings.append(('Velocity error', (6.4, 2.9),
-                             lambda axes: draw_velocity_error(axes, source, evaluation)))
+                             lambda axes: draw_velocity_error(axes, source, errors)))
         if errors.pose_nees is not None:
-            drawings.append(('Consistency', (6.4, 2.9), lambda axes: draw_nees(axes, source, evaluation)))
+            drawings.append(('Consistency', (6.4, 2.9), lambda axes: draw_nees(axes, source, errors)))
     else:
         drawings.append(('Standard deviation', (6.4, 2.9), lambda axes: draw_sigma(axes, source, estimate)))
     drawings += [('Gyroscope bias', (6.4, 2.6), lambda axes: draw_bias(axes, source, estimate, first=0)),
@@ -98,33 +98,31 @@ def draw_height(axes: Axes, source: ReplayInput, estimate: Estimate, evaluation:
     if source.truth is not None:
         t, z = source.truth.trajectory.seconds(origin), source.truth.trajectory.positions[:, 2:]
         axes.plot(*_thin(np.hstack([t[:, None], z])).T, color=TRUTH, lw=2.0, alpha=0.85)
-    t = (estimate.stamps_ns - origin) * 1e-9
-    axes.plot(*_thin(np.stack([t, estimate.poses[:, 2]], axis=1)).T, color=ESTIMATE)
+    seconds = (estimate.stamps_ns - origin) * 1e-9
+    axes.plot(*_thin(np.stack([seconds, estimate.poses[:, 2]], axis=1)).T, color=ESTIMATE)
     axes.set(xlabel='time, s', ylabel='z, m', title='Height')
 
 
-def draw_position_error(axes: Axes, source: ReplayInput, evaluation: Evaluation) -> None:
-    errors = evaluation.errors
+def draw_position_error(axes: Axes, source: ReplayInput, errors: ErrorSeries) -> None:
     sigma = 100 * errors.pose_sigma[:, :3]
     _draw_errors(axes, errors.estimate.seconds(_origin(source)), 100 * errors.position, sigma)
     axes.set(ylabel='cm', title='Position error (shaded: 3σ as the estimator claims it)')
 
 
-def draw_rotation_error(axes: Axes, source: ReplayInput, evaluation: Evaluation) -> None:
-    errors = evaluation.errors
+def draw_rotation_error(axes: Axes, source: ReplayInput, errors: ErrorSeries) -> None:
     _draw_errors(axes, errors.estimate.seconds(_origin(source)), np.degrees(errors.rotation),
                  np.degrees(errors.pose_sigma[:, 3:]))
     axes.set(ylabel='degrees', title='Attitude error (shaded: 3σ)')
 
 
-def draw_velocity_error(axes: Axes, source: ReplayInput, evaluation: Evaluation) -> None:
-    errors = evaluation.errors
+def draw_velocity_error(axes: Axes, source: ReplayInput, errors: ErrorSeries) -> None:
+    if errors.velocity is None or errors.velocity_sigma is None:
+        return      # the truth has none
     _draw_errors(axes, errors.estimate.seconds(_origin(source)), errors.velocity, errors.velocity_sigma)
     axes.set(xlabel='time, s', ylabel='m/s', title='Velocity error in base_link (shaded: 3σ)')
 
 
-def draw_nees(axes: Axes, source: ReplayInput, evaluation: Evaluation) -> None:
-    errors = evaluation.errors
+def draw_nees(axes: Axes, source: ReplayInput, errors: ErrorSeries) -> None:
     t = errors.estimate.seconds(_origin(source))
     for found, colour, name in ((errors.pose_nees, ESTIMATE, 'pose'),
                                 (errors.velocity_nees, CORRECTION, 'velocity')):
@@ -156,16 +154,16 @@ def draw_speed(axes: Axes, source: ReplayInput, estimate: Estimate) -> None:
 
 def draw_bias(axes: Axes, source: ReplayInput, estimate: Estimate, *, first: int = 3) -> None:
     """Three axes of a bias and, dashed, their truth; first = 0 is the gyroscope's, 3 the accelerometer's."""
-    origin = _origin(source)
+    origin, truth = _origin(source), source.truth
     t = (estimate.bias_stamps_ns - origin) * 1e-9
     for k, name in enumerate('xyz'):
         curve = np.stack([t, estimate.biases[:, first + k]], axis=1)
         axes.plot(*_thin(curve).T, color=AXES[k], label=name)
-        if source.truth is not None and source.truth.bias is not None:
-            known = (source.truth.bias_stamps_ns - origin) * 1e-9
-            true = np.stack([known, source.truth.bias[:, first + k]], axis=1)
+        if truth is not None and truth.bias is not None and truth.bias_stamps_ns is not None:
+            known = (truth.bias_stamps_ns - origin) * 1e-9
+            true = np.stack([known, truth.bias[:, first + k]], axis=1)
             axes.plot(*_thin(true).T, color=AXES[k], ls='--', lw=0.9, alpha=0.8)
-    dashed = ' (dashed: true)' if source.truth is not None and source.truth.bias is not None else ''
+    dashed = ' (dashed: true)' if truth is not None and truth.bias is not None else ''
     sensor, unit = (('gyroscope', 'rad/s'), ('accelerometer', 'm/s²'))[first // 3]
     axes.set(xlabel='time, s', ylabel=unit, title=f'Bias of the {sensor}{dashed}')
     axes.legend(loc='best', ncols=3)

@@ -1,6 +1,7 @@
 """Topics of a bag as arrays."""
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,6 +124,21 @@ def read_series(bag: BagReader, topics: Iterable[str]) -> dict[str, Series]:
     return {name: _series(name, kinds[name].msgtype, *columns) for name, columns in found.items()}
 
 
+S = TypeVar('S', bound=Series)
+
+
+def read_one(bag: BagReader, topic: str, kind: type[S]) -> S:
+    """read_series() of one topic.
+
+    Raises:
+        BagError: as there, or the topic is of another kind.
+    """
+    series = read_series(bag, [topic])[topic]
+    if not isinstance(series, kind):
+        raise BagError(f'{bag.path}: topic {topic} has no {kind.__name__.removesuffix("Series").lower()}')
+    return series
+
+
 def _append(columns, message: Message, bag: BagReader) -> None:
     stamps, logs, rows, frames, children = columns
     decoded = bag.decode(message)
@@ -135,16 +151,15 @@ def _append(columns, message: Message, bag: BagReader) -> None:
 
 def _series(topic: str, msgtype: str, stamps, logs, rows, frames, children) -> Series:
     data = np.array(rows, dtype=np.float64).reshape(len(rows), _ROWS[msgtype][0])
-    common = {'topic': topic, 'stamps_ns': np.array(stamps, dtype=np.int64),
-              'log_ns': np.array(logs, dtype=np.int64), 'frames': sorted(frames)}
+    common = topic, np.array(stamps, dtype=np.int64), np.array(logs, dtype=np.int64), sorted(frames)
     if msgtype == IMU:
-        return ImuSeries(**common, samples=data[:, :6], orientation=data[:, 6:10],
+        return ImuSeries(*common, samples=data[:, :6], orientation=data[:, 6:10],
                          covariances=data[:, 10:].reshape(-1, 3, 9))
     if msgtype == BIAS:
-        return BiasSeries(**common, biases=data[:, :6], covariances=data[:, 6:].reshape(-1, 6, 6))
-    common |= {'child_frames': sorted(children), 'has_covariance': msgtype != POSE_STAMPED}
+        return BiasSeries(*common, biases=data[:, :6], covariances=data[:, 6:].reshape(-1, 6, 6))
+    names, known = sorted(children), msgtype != POSE_STAMPED
     if msgtype == ODOMETRY:
-        return OdometrySeries(**common, poses=data[:, :7], covariances=data[:, 13:49].reshape(-1, 6, 6),
+        return OdometrySeries(*common, names, data[:, :7], data[:, 13:49].reshape(-1, 6, 6), known,
                               twists=data[:, 7:13], twist_covariances=data[:, 49:].reshape(-1, 6, 6))
     covariances = data[:, 7:].reshape(-1, 6, 6) if msgtype == POSE else np.zeros((len(data), 6, 6))
-    return PoseSeries(**common, poses=data[:, :7], covariances=covariances)
+    return PoseSeries(*common, names, data[:, :7], covariances, known)

@@ -10,7 +10,7 @@ from .errors import BagError
 from .extrinsic import find_extrinsic
 from .ground_truth import GroundTruth, looks_like_truth, read_ground_truth
 from .reader import BagReader
-from .recording import IMU, ODOMETRY, POSE, ImuSeries, PoseSeries, read_series
+from .recording import IMU, ODOMETRY, POSE, ImuSeries, PoseSeries, read_one
 
 NONE = 'none'
 _USUAL_IMU = ('/imu/data_raw', '/imu/data', '/imu')
@@ -77,7 +77,7 @@ def read_input(path: str | Path, options: ReplayOptions, *, base_frame: str = 'b
         if imu_topic is None:
             raise BagError(f'{path}: no sensor_msgs/Imu topic in it; it has '
                            + (', '.join(topic.name for topic in bag.topics) or 'none at all'))
-        imu = read_series(bag, [imu_topic])[imu_topic]
+        imu = read_one(bag, imu_topic, ImuSeries)
         if len(imu.stamps_ns) < 2:
             raise BagError(f'{path}: {len(imu.stamps_ns)} samples on {imu_topic} are too few')
         if len(imu.frames) > 1:
@@ -87,6 +87,7 @@ def read_input(path: str | Path, options: ReplayOptions, *, base_frame: str = 'b
         corrections = []
         if options.corrections_from is not None:
             source = read_ground_truth(options.corrections_from, bag)
+            assert source is not None       # it was asked for by name
             corrections.append(draw_corrections(
                 source.trajectory, rate=options.correction_rate, sigma=options.correction_sigma,
                 seed=options.seed, delay=options.correction_delay, source=options.corrections_from))
@@ -96,7 +97,7 @@ def read_input(path: str | Path, options: ReplayOptions, *, base_frame: str = 'b
                 ('odometry', ODOMETRY, options.odometry_topic, '--odometry-topic')):
             topic = choose(bag, msgtype, given, flag) if automatic or given else None
             if topic is not None:
-                corrections.append(_recorded(read_series(bag, [topic])[topic], kind, _clock_offset(imu)))
+                corrections.append(_recorded(read_one(bag, topic, PoseSeries), kind, _clock_offset(imu)))
         truth = read_ground_truth(options.ground_truth, bag) if options.ground_truth != NONE else None
         if truth is None and options.corrections_from is not None and options.ground_truth != NONE:
             truth = source

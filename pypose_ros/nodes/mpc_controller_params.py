@@ -1,6 +1,9 @@
 """The parameters of mpc_controller, for the node and for the docs."""
-import dataclasses
+import inspect
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
 
 from pypose_core.online.path_tracking import Goal, Limits, PathTrackerConfig, Progress, Solver, Weights
 from pypose_core.online.path_tracking.config import MODELS
@@ -8,7 +11,7 @@ from pypose_ros.common_params import CommonParams
 from pypose_ros.params import Change, parameter
 
 NODE_NAME = 'mpc_controller'
-WEIGHT = {'minimum': 0.0, 'maximum': 1e4}
+weight = partial(parameter, minimum=0.0, maximum=1e4)
 
 
 @dataclass(frozen=True)
@@ -29,15 +32,15 @@ class LimitParams:
 @dataclass(frozen=True)
 class WeightParams:
     """Weights w of the residuals w r in the cost ½ Σ (w r)²."""
-    along: float = parameter(1.0, '1/m, error along the path.', **WEIGHT)
-    cross: float = parameter(3.0, '1/m, error across it.', **WEIGHT)
-    heading: float = parameter(1.0, '1/rad, error of the heading.', **WEIGHT)
-    speed: float = parameter(1.0, 's/m, difference to the wanted speed.', **WEIGHT)
-    turn: float = parameter(0.3, 's/rad, difference to the turn rate of the path.', **WEIGHT)
-    speed_change: float = parameter(0.5, 's/m, change of the speed between stages.', **WEIGHT)
-    turn_change: float = parameter(0.4, 's/rad, change of the turn rate between stages.', **WEIGHT)
-    obstacle: float = parameter(12.0, '1/m, by how much the robot is nearer than `clearance`.', **WEIGHT)
-    terminal: float = parameter(3.0, 'Factor on the weights of the pose at the end of the horizon.', **WEIGHT)
+    along: float = weight(1.0, '1/m, error along the path.')
+    cross: float = weight(3.0, '1/m, error across it.')
+    heading: float = weight(1.0, '1/rad, error of the heading.')
+    speed: float = weight(1.0, 's/m, difference to the wanted speed.')
+    turn: float = weight(0.3, 's/rad, difference to the turn rate of the path.')
+    speed_change: float = weight(0.5, 's/m, change of the speed between stages.')
+    turn_change: float = weight(0.4, 's/rad, change of the turn rate between stages.')
+    obstacle: float = weight(12.0, '1/m, by how much the robot is nearer than `clearance`.')
+    terminal: float = weight(3.0, 'Factor on the weights of the pose at the end of the horizon.')
 
 
 @dataclass(frozen=True)
@@ -108,8 +111,12 @@ class MpcControllerParams(CommonParams):
         False, 'cmd_vel is a TwistStamped: false on Jazzy, true from Kilted on.')
 
 
-def _filled(cls: type, params) -> object:
-    return cls(**{f.name: getattr(params, f.name) for f in dataclasses.fields(cls)})
+T = TypeVar('T')
+
+
+def _filled(make: Callable[..., T], params: object) -> T:
+    """A dataclass of the core from parameters of the same names."""
+    return make(**{name: getattr(params, name) for name in inspect.signature(make).parameters})
 
 
 def tracker_config(params: MpcControllerParams) -> PathTrackerConfig:

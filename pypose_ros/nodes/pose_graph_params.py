@@ -1,5 +1,6 @@
 """The parameters of pose_graph, for the node and for the docs."""
 from dataclasses import dataclass, field
+from functools import partial
 
 from pypose_core.online.back_end import BackEndConfig
 from pypose_core.online.back_end.config import ROBUST
@@ -8,7 +9,7 @@ from pypose_ros.common_params import CommonParams
 from pypose_ros.params import Change, parameter
 
 NODE_NAME = 'pose_graph'
-SIGMA = {'minimum': 1e-6, 'maximum': 1e3, 'lengths': (2,)}
+sigmas = partial(parameter, minimum=1e-6, maximum=1e3, lengths=(2,))
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,9 @@ class PoseGraphParams(CommonParams):
     keyframe: KeyframeParams = field(default_factory=KeyframeParams)
     optimizer: OptimizerParams = field(default_factory=OptimizerParams)
     robust: RobustParams = field(default_factory=RobustParams)
-    odometry_sigma: tuple[float, ...] = parameter(
+    odometry_sigma: tuple[float, ...] = sigmas(
         (0.01, 0.005), 'm and rad of a link between keyframes, whatever the way; used where the covariance of '
-        'odometry does not grow with the way.', **SIGMA)
+        'odometry does not grow with the way.')
     odometry_drift: tuple[float, ...] = parameter(
         (0.02, 0.02), 'Added to it: m per m, and rad per rad (a tenth of it per m).', minimum=0.0, maximum=10.0,
         lengths=(2,))
@@ -60,12 +61,12 @@ class PoseGraphParams(CommonParams):
         'source states; empty = none.')
     odometry_model_class: str = parameter(
         '', 'Class of your own that odometry_model is of, package.module:Class; empty = OdometryUncertainty.')
-    loop_sigma: tuple[float, ...] = parameter(
-        (0.1, 0.05), 'm and rad of a loop closure whose information is all zeros (unknown).', **SIGMA)
-    pose_sigma: tuple[float, ...] = parameter(
-        (0.05, 0.02), 'm and rad of a `pose` whose covariance is all zeros (unknown).', **SIGMA)
-    gnss_sigma: tuple[float, ...] = parameter(
-        (2.0, 4.0), 'm, horizontal and vertical, of a `fix` whose covariance is unknown.', **SIGMA)
+    loop_sigma: tuple[float, ...] = sigmas(
+        (0.1, 0.05), 'm and rad of a loop closure whose information is all zeros (unknown).')
+    pose_sigma: tuple[float, ...] = sigmas(
+        (0.05, 0.02), 'm and rad of a `pose` whose covariance is all zeros (unknown).')
+    gnss_sigma: tuple[float, ...] = sigmas(
+        (2.0, 4.0), 'm, horizontal and vertical, of a `fix` whose covariance is unknown.')
     gnss_lever: tuple[float, ...] = parameter(
         (0.0, 0.0, 0.0), 'Position of the antenna in base_frame, m.', minimum=-1e3, maximum=1e3, lengths=(3,))
     gnss_baseline: float = parameter(

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
@@ -91,7 +92,7 @@ class Drive:
 
 def node_parameters(config: ClosedLoopConfig) -> dict:
     """Parameters of the nodes, as a parameter file has them."""
-    own = {
+    own: dict[str, dict[str, Any]] = {
         'imu_preintegration': {'body_velocity_sigma': [0.0, 0.05, 0.05]},
         'pose_graph': {'keyframe': {'distance': 0.5}},
         'loop_closure': {'drift': 0.03},
@@ -154,6 +155,8 @@ def _run(config: ClosedLoopConfig, work: Path, environment: dict[str, str], prog
                 recorder.close()
     finally:
         context.try_shutdown()
-    return Drive(course, config, *recorder.arrays(), reached=recorder.reached, collisions=simulator.collisions,
-                 clearance=recorder.clearance, loops=recorder.loops, diagnostics=recorder.diagnostics, wall=wall,
-                 cpu=cpu, withheld=withheld, complaints=complaints)
+    kept = recorder.arrays()
+    return Drive(course, config, kept['truth'], kept['estimate'], kept['odometry'], kept['commands'], kept['cycles'],
+                 reached=recorder.reached, collisions=simulator.collisions, clearance=recorder.clearance,
+                 loops=recorder.loops, diagnostics=recorder.diagnostics, wall=wall, cpu=cpu, withheld=withheld,
+                 complaints=complaints)

@@ -106,20 +106,25 @@ def drive(course: Course, robot: SimulatorConfig, config: PathTrackerConfig, *, 
         pursuit: by pure pursuit, which is blind to obstacles, in place of the controller.
     """
     simulator, smoother, costmap = Simulator(course.walls, robot), smoother_of(robot), LocalCostmap()
-    tracker = None if pursuit else PathTracker(config)
-    pursuer = PursuitDriver(course.path, config) if pursuit else None
-    if tracker is not None:
-        tracker.set_path(course.path)
+    tracker, pursuer = PathTracker(config), PursuitDriver(course.path, config)
+    tracker.set_path(course.path)
     dt, truth_path, s = 1 / robot.imu.rate, ReferencePath(course.path), 0.0
     every = round(1 / (config.frequency * dt))
-    truth, commands, offsets, own, cycles, clearance, scans = [], [], [], [], [], np.inf, 0
-    status, command = TrackingStatus.IDLE, (0.0, 0.0)
+    truth: list[NDArray] = []
+    commands: list[tuple[float, float]] = []
+    offsets: list[float] = []
+    own: list[float] = []
+    cycles: list[float] = []
+    clearance, scans, status = np.inf, 0, TrackingStatus.IDLE
+    command: tuple[float, float] | None = (0.0, 0.0)
     steps = round((STANDING + TIME_LIMIT * truth_path.length / config.limits.max_speed) / dt)
     for k in range(steps):
         measured = simulator.step(dt, command)
         command = None
+        assert measured.imu is not None         # a step is a sample of the IMU
         smoother.add_imu(measured.stamp_ns, measured.imu)
-        if measured.odometry is not None and k % (4 * round(1 / (robot.wheels.rate * dt))) == 3:
+        third = k % (4 * round(1 / (robot.wheels.rate * dt))) == 3
+        if third and measured.odometry is not None and measured.covariance is not None:
             smoother.add_odometry(measured.stamp_ns, planar(measured.odometry), 4 * measured.covariance)
             smoother.solve()
         output = smoother.output
@@ -127,7 +132,7 @@ def drive(course: Course, robot: SimulatorConfig, config: PathTrackerConfig, *, 
             command = 0.0, 0.0
             continue
         pose = flat(output.T_odom_base)
-        if measured.scan is not None and tracker is not None:
+        if measured.scan is not None and not pursuit:
             costmap.add(pose, simulator.lidar.points(measured.scan))
             scans += 1
             if scans % 2 == 0:
@@ -136,14 +141,15 @@ def drive(course: Course, robot: SimulatorConfig, config: PathTrackerConfig, *, 
         clearance = min(clearance, simulator.clearance) if k % 5 == 0 else clearance
         if k % every or k * dt < STANDING:
             continue
-        if tracker is not None:
+        if not pursuit:
             tracker.add_odometry(output.stamp_ns, pose, np.array([*output.velocity_base[:2],
                                                                   output.angular_velocity_base[2]]))
             outcome = tracker.command(simulator.stamp_ns)
-            status, command = outcome.status, outcome.twist[[0, 2]]
+            status, command = outcome.status, (float(outcome.twist[0]), float(outcome.twist[2]))
             cycles.append(outcome.seconds)
         else:
-            command, status = pursuer(pose)
+            (v, w), status = pursuer(pose)
+            command = float(v), float(w)
         s, offset = truth_path.project(simulator.pose[:2], s - 0.5, s + 2.0)
         truth.append(simulator.pose)
         commands.append(command)
@@ -151,6 +157,8 @@ def drive(course: Course, robot: SimulatorConfig, config: PathTrackerConfig, *, 
         own.append(truth_path.project(pose[:2], s - 1.0, s + 1.0)[1])
         if status is TrackingStatus.REACHED or status.failed:
             break
+    if smoother.output is None:
+        raise RuntimeError('the smoother never began')
     estimate = flat(smoother.output.T_odom_base)
     return Outcome(status, k * dt, simulator.collisions, clearance, np.array(truth), np.array(commands),
                    np.array(offsets), np.array(own), np.array(cycles),

@@ -66,7 +66,7 @@ class SimulatorNode(Node):
         self._plan_due_ns: int | None = None
         self._scans = self._samples = 0
         send, hear = self.create_publisher, self.create_subscription
-        self._clock = send(Clock, '/clock', qos.STANDARD)
+        self._clock_out = send(Clock, '/clock', qos.STANDARD)
         self._imu = send(Imu, 'imu/data_raw', qos.STANDARD)
         self._odometry = send(Odometry, 'odometry', qos.STANDARD)
         self._scan = send(LaserScan, 'scan', qos.STANDARD)
@@ -86,7 +86,7 @@ class SimulatorNode(Node):
         self._read = cdr.Reader(Odometry)
         self._imu_values = self._constant_imu_values()
         if stamped:
-            hear(TwistStamped, 'cmd_vel', lambda message: self._on_command(message.twist), qos.SENSOR(10))
+            hear(TwistStamped, 'cmd_vel', self._on_stamped_command, qos.SENSOR(10))
         else:
             hear(Twist, 'cmd_vel', self._on_command, qos.SENSOR(10))
         hear(Odometry, 'odometry/imu', self._on_estimate, qos.SENSOR(10), raw=True)
@@ -99,6 +99,9 @@ class SimulatorNode(Node):
         values[cdr.IMU_ACCELEROMETER_COVARIANCE] = np.diag(
             3 * [errors.accelerometer_noise_density ** 2 * errors.rate]).ravel()
         return values
+
+    def _on_stamped_command(self, message: TwistStamped) -> None:
+        self._on_command(message.twist)
 
     def _on_command(self, twist: Twist) -> None:
         self._command = twist.linear.x, twist.angular.z
@@ -133,12 +136,11 @@ class SimulatorNode(Node):
             command = self._driver(self.simulator)
         measured = self.simulator.step(dt, command)
         stamp = measured.stamp_ns
-        self._clock.publish(Clock(clock=convert.stamp_to_msg(stamp)))
-        if measured.odometry is not None:
-            twist = measured.twist
+        self._clock_out.publish(Clock(clock=convert.stamp_to_msg(stamp)))
+        if measured.odometry is not None and measured.twist is not None and measured.covariance is not None:
             self._odometry.publish(self._write_odometry(
-                stamp, planar(measured.odometry), self._turned(measured), np.array([twist[0], 0, 0]),
-                np.array([0, 0, twist[1]]), np.zeros((6, 6))))
+                stamp, planar(measured.odometry), self._turned(measured.covariance, measured.odometry[2]),
+                np.array([measured.twist[0], 0, 0]), np.array([0, 0, measured.twist[1]]), np.zeros((6, 6))))
         if measured.imu is not None:
             self._imu_values[cdr.IMU_GYROSCOPE], self._imu_values[cdr.IMU_ACCELEROMETER] = np.split(measured.imu, 2)
             self._imu.publish(self._write_imu(stamp, self._imu_values))
@@ -153,11 +155,11 @@ class SimulatorNode(Node):
         return measured
 
     @staticmethod
-    def _turned(measured: Measurements) -> np.ndarray:
+    def _turned(covariance: np.ndarray, heading: float) -> np.ndarray:
         """The increment's covariance about the fixed axes of the wheels' frame."""
-        c, s = np.cos(measured.odometry[2]), np.sin(measured.odometry[2])
+        c, s = np.cos(heading), np.sin(heading)
         turn = np.kron(np.eye(2), np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]))
-        return turn @ measured.covariance @ turn.T
+        return turn @ covariance @ turn.T
 
     def _publish_scan(self, stamp: int, ranges: np.ndarray) -> None:
         lidar = self.simulator.lidar

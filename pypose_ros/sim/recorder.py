@@ -34,17 +34,21 @@ class Recorder:
         self.node = SimulatorNode(simulator, course, context=context)
         self._simulator, self._begin_ns = simulator, simulator.stamp_ns
         self._spinner = Spinner(self.node, 'events')
-        self._truth, self._estimate, self._odometry, self._commands, self._cycles = ([] for _ in range(5))
+        self._truth: list[tuple[float, ...]] = []
+        self._estimate: list[tuple[float, ...]] = []
+        self._odometry: list[tuple[float, ...]] = []
+        self._commands: list[tuple[float, ...]] = []
+        self._cycles: list[tuple[float, ...]] = []
         self.diagnostics: dict[str, dict[str, str]] = {}
-        self.reached, self.clearance, self.loops = False, np.inf, 0
+        self.reached, self.loops = False, 0
+        self.clearance: float = np.inf
         hear, read = self.node.create_subscription, cdr.Reader(Odometry)
         hear(Twist, 'cmd_vel', self._on_command, qos.SENSOR(100))
         hear(SolveStats, 'mpc_controller/solve_stats', self._on_cycle, qos.SENSOR(100))
         hear(LoopClosureEvent, 'pose_graph/loop_closure_event', self._on_loop, qos.EVENTS)
         hear(DiagnosticArray, '/diagnostics', self._on_diagnostics, qos.SENSOR(20))
         for topic, kept in (('odometry/imu', self._odometry), ('odometry/corrected', self._estimate)):
-            hear(Odometry, topic, lambda data, kept=kept: self._on_odometry(read(data), kept), qos.SENSOR(200),
-                 raw=True)
+            hear(Odometry, topic, self._keeper(read, kept), qos.SENSOR(200), raw=True)
         self._spinner.start()
 
     def _seconds(self, stamp_ns: int) -> float:
@@ -63,8 +67,11 @@ class Recorder:
     def _on_loop(self, event: LoopClosureEvent) -> None:
         self.loops += event.accepted
 
-    def _on_odometry(self, message: cdr.Received, kept: list) -> None:
-        kept.append((self._seconds(message.stamp_ns), *planar(message.values[:7])))
+    def _keeper(self, read: cdr.Reader, kept: list[tuple[float, ...]]) -> Callable[[bytes], None]:
+        def keep(data: bytes) -> None:
+            message = read(data)
+            kept.append((self._seconds(message.stamp_ns), *planar(message.values[:7])))
+        return keep
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
@@ -96,8 +103,9 @@ class Recorder:
             check: raises where the nodes' process has died.
             progress: called with the metres driven since.
         """
-        steps, end, driven, robot = 0, None, 0.0, self._simulator
-        heard = robot.stamp_ns
+        steps, driven, robot = 0, 0.0, self._simulator
+        end: float | None = None
+        heard: float = robot.stamp_ns
 
         def until() -> bool:
             nonlocal steps, end, driven, heard
@@ -120,11 +128,11 @@ class Recorder:
 
         drive(self.node, rate=rate, until=until)
 
-    def arrays(self) -> tuple[NDArray, ...]:
-        """Truth, estimate, odometry, commands, cycles."""
-        widths = (6, 4, 4, 4, 3)
-        return tuple(np.array(rows, float).reshape(-1, width) for rows, width in zip(
-            (self._truth, self._estimate, self._odometry, self._commands, self._cycles), widths))
+    def arrays(self) -> dict[str, NDArray[np.float64]]:
+        """Truth, estimate, odometry, commands, cycles, as Drive has them."""
+        return {name: np.array(rows, float).reshape(-1, width) for name, rows, width in (
+            ('truth', self._truth, 6), ('estimate', self._estimate, 4), ('odometry', self._odometry, 4),
+            ('commands', self._commands, 4), ('cycles', self._cycles, 3))}
 
     def close(self) -> None:
         self._spinner.stop()

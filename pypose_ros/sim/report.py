@@ -27,7 +27,7 @@ def metrics(drive: Drive) -> dict[str, float | int | bool | str]:
     """The numbers of a drive, by name; the names say their units."""
     cycles, gaps = 1e3 * drive.cycles[:, 1], 1e3 * np.diff(drive.commands[:, 1])
     moving = np.abs(drive.truth[:, 4]) > 0.05
-    found = {
+    found: dict[str, float | int | bool | str] = {
         'goal_reached': drive.reached, 'collisions': drive.collisions,
         'least_clearance_m': drive.clearance, 'driven_m': float(np.abs(drive.truth[:, 4]).mean()
                                                                 * np.ptp(drive.truth[:, 0])),
@@ -49,7 +49,7 @@ def metrics(drive: Drive) -> dict[str, float | int | bool | str]:
 
 
 def draw_site(axes: Axes, drive: Drive) -> None:
-    axes.add_collection(LineCollection(drive.course.walls.segments, colors='#475467', lw=1.3))
+    axes.add_collection(LineCollection(list(drive.course.walls.segments), colors='#475467', lw=1.3))
     axes.plot(*drive.course.path[:, :2].T, color=PATH, lw=1.2, ls='--', label='plan')
     axes.plot(*drive.truth[:, 1:3].T, color=TRUTH, lw=2.2, alpha=0.85, label='driven')
     if len(drive.estimate):
