@@ -9,6 +9,7 @@ A subclass gives its parameter dataclass and the four hooks `configure`, `activa
 import importlib.util
 import traceback
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import torch
 from rclpy.lifecycle import LifecycleNode as RclpyLifecycleNode
@@ -16,6 +17,7 @@ from rclpy.lifecycle import TransitionCallbackReturn
 
 from pypose_ros.clock_watch import ClockWatch
 from pypose_ros.common_params import CommonParams
+from pypose_ros.configured import Configured
 from pypose_ros.device import choose_device
 from pypose_ros.diagnostics import ERROR, WARN, Diagnostics, Status
 from pypose_ros.endpoints import Endpoints
@@ -25,7 +27,10 @@ from pypose_ros.torch_core import Channel, TorchCore
 BOND_TIMEOUT = 4.0      # s, Nav2's
 
 
-class LifecycleNode(RclpyLifecycleNode):
+P = TypeVar('P', bound=CommonParams)
+
+
+class LifecycleNode(RclpyLifecycleNode, Generic[P]):
     """Base of the package's nodes.
 
     Args:
@@ -34,16 +39,16 @@ class LifecycleNode(RclpyLifecycleNode):
         core: what it shares with the other nodes of its process; None where it is alone.
     """
 
+    params: Configured[P] = Configured()
     moves_robot = False
     """Whether the robot must be stopped by this node before anything else ends."""
 
-    def __init__(self, name: str, params: type[CommonParams], *, core: TorchCore | None = None, **kwargs):
+    def __init__(self, name: str, params: type[P], *, core: TorchCore | None = None, **kwargs):
         super().__init__(name, **kwargs)
         self.core = core
-        self.params: CommonParams | None = None
         self.active = False
         self._problem = ''
-        self._bond = None
+        self._bond: Any = None      # of bondpy, where that is installed
         self._declared = NodeParameters(self, params, on_change=self._changed, check=self.check)
         # An impossible transition raises in rclpy's own callback and would end the process (Jazzy).
         self._answer_transition = self._service_change_state.callback
@@ -53,19 +58,19 @@ class LifecycleNode(RclpyLifecycleNode):
         self._permanent.timer(1.0, self.diagnostics.publish)
         self._permanent.timer(0.2, self._watch)
         self.endpoints = Endpoints(self)
-        self._clock_watch = None
+        self._clock_watch: ClockWatch | None = None
         self._clock_problem = ''
         self.device, self._device_problem = torch.device('cpu'), ''
 
     # What subclasses fill in.
 
-    def check(self, params) -> None:
+    def check(self, params: P) -> None:
         """Raise ValueError where parameters contradict each other."""
 
     def configure(self) -> None:
         """Allocate and subscribe, from `self.params`. An exception refuses the transition."""
 
-    def changed(self, params) -> None:
+    def changed(self, params: P) -> None:
         """Parameters changed at run time; `self.params` is still what they were."""
 
     def activate(self) -> None:
@@ -187,7 +192,7 @@ class LifecycleNode(RclpyLifecycleNode):
 
     # What nodes have in common while they run.
 
-    def _changed(self, params) -> None:
+    def _changed(self, params: P) -> None:
         self.changed(params)
         self.params = params
 
@@ -217,7 +222,7 @@ class LifecycleNode(RclpyLifecycleNode):
         self.watch()
 
     def _status(self) -> Status:
-        if self.params is None:
+        if self._clock_watch is None:       # not configured
             return Status(ERROR, self._problem) if self._problem else Status(message=self.state)
         status = self.status()
         if self._clock_problem:

@@ -13,7 +13,9 @@ from sensor_msgs.msg import Imu
 from std_srvs.srv import Trigger
 
 from pypose_core.online import ImuSmoother, Status, Verdict
+from pypose_core.online.fixed_lag import SolveJob
 from pypose_ros import cdr, convert, diagnostics, qos, tf
+from pypose_ros.configured import Configured
 from pypose_ros.frames import Frames
 from pypose_ros.intake import Intake, correction_fault, imu_fault, orientation
 from pypose_ros.lifecycle import LifecycleNode
@@ -30,12 +32,13 @@ from pypose_ros.worker import Worker
 SILENCE = 1.0           # s of the steady clock without an IMU sample until it is said
 
 
-class ImuPreintegration(LifecycleNode):
+class ImuPreintegration(LifecycleNode[ImuPreintegrationParams]):
     """See docs/nodes/imu_preintegration.md."""
+
+    _worker = Configured[Worker]()
 
     def __init__(self, **kwargs):
         self.estimator: ImuSmoother | None = None   # None until the extrinsic is known
-        self._worker: Worker | None = None
         super().__init__(NODE_NAME, ImuPreintegrationParams, **kwargs)
 
     def check(self, params: ImuPreintegrationParams) -> None:
@@ -51,9 +54,8 @@ class ImuPreintegration(LifecycleNode):
         self._read_odometry = Intake('odometry', Odometry, correction_fault, self.diagnostics)
         self._latency = self.diagnostics.latency('callback')
         self._sample = np.zeros(6)
-        self._heard, self._silent = time.monotonic(), False
-        self._waiting = ''
-        self._reported_job = None
+        self._heard, self._silent, self._waiting = time.monotonic(), False, ''
+        self._reported_job: SolveJob | None = None
         self._outputs = Outputs(
             ends, self.params, self.diagnostics, self.channel('odometry/imu'), self.channel('~/preintegrated'))
         self._guard = TransformGuard(self, ends, self.get_logger().error, self._outputs.tf)
@@ -65,7 +67,7 @@ class ImuPreintegration(LifecycleNode):
         ends.service(SetPose, '~/set_pose', self._set_pose)
         ends.service(Calibrate, '~/calibrate', self._calibrate)
         ends.service(Trigger, '~/reset', self._reset)
-        ends.timer(1.0, lambda: self.active and self._outputs.publish_path())
+        ends.timer(1.0, self._publish_path)
         ends.subscription(Weights, '~/weights', self._on_weights, qos.LATCHED)
         ends.subscription(Odometry, 'odometry', self._on_odometry, qos.SENSOR(50), raw=True)
         ends.subscription(PoseWithCovarianceStamped, 'pose', self._on_pose, qos.SENSOR(50), raw=True)
@@ -75,7 +77,7 @@ class ImuPreintegration(LifecycleNode):
         self._outputs.params = params
 
     def cleanup(self) -> None:
-        if self._worker is not None:
+        if ImuPreintegration._worker.present(self):
             self._worker.stop()
         self._worker = self.estimator = None
 
@@ -91,13 +93,13 @@ class ImuPreintegration(LifecycleNode):
         if not known and not self._begin(message.frame_id):
             return
         estimator, sample = self.estimator, self._sample
-        sample[:3] = message.values[cdr.IMU_GYROSCOPE]
-        sample[3:] = message.values[cdr.IMU_ACCELEROMETER]
+        assert estimator is not None        # _begin has seen to it
+        sample[:3], sample[3:] = message.values[cdr.IMU_GYROSCOPE], message.values[cdr.IMU_ACCELEROMETER]
         verdict = estimator.add_imu(message.stamp_ns, sample, orientation(message))
         if verdict is not Verdict.ACCEPTED and not self._judge('imu', verdict):
             return
         self._outputs.hand_over(estimator)
-        self._solve()
+        self._solve(estimator)
         output = estimator.output
         if output is None or not self.active:
             return
@@ -112,8 +114,8 @@ class ImuPreintegration(LifecycleNode):
             self.diagnostics.drop('imu: frame', f'imu dropped: frame {imu_frame!r} instead of '
                                   f'{self._outputs.imu_frame!r}; one topic, one IMU')
             return False
-        extrinsic = self.params.extrinsic_imu_to_base
-        if not extrinsic:
+        extrinsic = np.array(self.params.extrinsic_imu_to_base)
+        if not len(extrinsic):
             try:
                 extrinsic = self._transforms.lookup(self.params.base_frame, imu_frame)
             except LookupError as error:
@@ -140,16 +142,16 @@ class ImuPreintegration(LifecycleNode):
         """Give a correction to the estimator; `place` brings it to our frames."""
         if message is None:
             return
-        if self.estimator is None:
+        if (estimator := self.estimator) is None:
             self.diagnostics.drop(f'{topic}: no_imu', f'{topic} dropped: no IMU sample could be used yet')
             return
 
         def use() -> None:
             pose, covariance = place(message)
-            add = self.estimator.add_pose if topic == 'pose' else self.estimator.add_odometry
+            add = estimator.add_pose if topic == 'pose' else estimator.add_odometry
             verdict = add(message.stamp_ns, pose, covariance)
             if verdict is Verdict.ACCEPTED or self._judge(topic, verdict):
-                self._solve()
+                self._solve(estimator)
 
         self._patience.attempt(
             use, lambda error: self.diagnostics.drop(f'{topic}: frame', f'{topic} dropped: {error}'))
@@ -165,20 +167,23 @@ class ImuPreintegration(LifecycleNode):
             self.diagnostics.drop(f'{topic}: {verdict.name.lower()}', f'{topic} {verdict}')
         return verdict.accepted
 
-    def _solve(self) -> None:
+    def _solve(self, estimator: ImuSmoother) -> None:
         """Give the worker the next solve; tell about the one that ended, and of other events."""
-        estimator = self.estimator
         job = estimator.begin_solve()
         if job is not None:
             self._worker.submit(job)
-        if estimator.last_job is not self._reported_job:
-            self._reported_job = estimator.last_job
-            self.diagnostics.latency('solve').add(self._reported_job.duration)
+        if (last := estimator.last_job) is not None and last is not self._reported_job:
+            self._reported_job = last
+            self.diagnostics.latency('solve').add(last.duration)
             links = estimator.take_preintegrated()
             if estimator.output is not None and self.active:
                 self._outputs.publish_keyframes(estimator.output, links)
         for severity, sentence in estimator.take_events():
             diagnostics.log(self.get_logger(), severity, sentence)
+
+    def _publish_path(self) -> None:
+        if self.active:
+            self._outputs.publish_path()
 
     # --- services and supervision ----------------------------------------------------------------
 

@@ -55,7 +55,7 @@ class Loading:
     ended: deque = field(repr=False)
 
     def run(self) -> None:
-        found = 'it could not be read'
+        found: Model | str = 'it could not be read'
         try:
             found = load_model(self.announced.path, self.announced.sha256, self.own)
         except ValueError as error:

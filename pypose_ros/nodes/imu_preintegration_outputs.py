@@ -31,7 +31,8 @@ class Outputs:
 
     def __init__(self, endpoints: Endpoints, params: ImuPreintegrationParams, diagnostics: Diagnostics,
                  channel: Channel | None = None, samples: Channel | None = None):
-        self.params, self._channel, self._samples, self._source = params, channel, samples, None
+        self.params, self._channel, self._samples = params, channel, samples
+        self._source: tuple[ImuSmoother, ImuSource] | None = None
         for offer in filter(None, (channel, samples)):
             offer.offered = True
         self._rate = diagnostics.rate('output')
@@ -114,6 +115,7 @@ class Outputs:
             self._bias.publish(convert.bias_to_msg(
                 output.stamp_ns, self.imu_frame, output.bias, output.bias_covariance))
         for earlier, later in links if self._preintegrated.get_subscription_count() else ():
+            assert later.row is not None        # a link has been preintegrated
             self._preintegrated.publish(convert.preintegrated_to_msg(
                 later.row, frame_id=self.imu_frame, from_id=earlier.id, to_id=later.id,
                 from_stamp_ns=earlier.stamp_ns, to_stamp_ns=later.stamp_ns, samples=later.samples))

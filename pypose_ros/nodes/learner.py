@@ -3,9 +3,11 @@
 Around `pypose_core.online.learner.CorrectorLearner`. Rounds of training run in a thread of low priority; what comes
 out of them is only announced, never commanded.
 """
+import pathlib
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 import numpy as np
 from nav_msgs.msg import Odometry, Path
@@ -17,6 +19,7 @@ from std_srvs.srv import SetBool, Trigger
 from pypose_core.learning import CheckpointError
 from pypose_core.online.learner import CorrectorLearner, WeightStore
 from pypose_ros import cdr, convert, diagnostics, qos, tf
+from pypose_ros.configured import Configured
 from pypose_ros.intake import Intake, correction_fault, imu_fault
 from pypose_ros.lifecycle import LifecycleNode
 from pypose_ros.msg import LearningStatus, Weights
@@ -29,12 +32,13 @@ from pypose_ros.worker import Worker
 BACKWARD_JUMP_NS = 10 ** 9      # of the IMU's clock, beyond which everything begins anew
 
 
-class LearnerNode(LifecycleNode):
+class LearnerNode(LifecycleNode[LearnerParams]):
     """See docs/nodes/learner.md."""
+
+    _worker = Configured[Worker]()
 
     def __init__(self, **kwargs):
         self.learner: CorrectorLearner | None = None    # None until the extrinsic is known
-        self._worker: Worker | None = None
         super().__init__(NODE_NAME, LearnerParams, **kwargs)
 
     def check(self, params: LearnerParams) -> None:
@@ -72,7 +76,7 @@ class LearnerNode(LifecycleNode):
         self._publish_status()
 
     def cleanup(self) -> None:
-        if self._worker is not None:
+        if LearnerNode._worker.present(self):
             self._ending.set()
             self._worker.stop()
         self._worker = self.learner = None
@@ -83,19 +87,21 @@ class LearnerNode(LifecycleNode):
         message = self._read_imu(data)
         if message is None or (self.learner is None and not self._begin(message.frame_id)):
             return
+        learner = self.learner
+        assert learner is not None          # _begin has seen to it
         sample, stamp_ns = self._sample, message.stamp_ns
         sample[:3], sample[3:] = message.values[cdr.IMU_GYROSCOPE], message.values[cdr.IMU_ACCELEROMETER]
-        if stamp_ns < self.learner.history.newest_ns - BACKWARD_JUMP_NS:
+        if stamp_ns < learner.history.newest_ns - BACKWARD_JUMP_NS:
             self.get_logger().warning('the clock jumped backwards: all windows are forgotten')
-            self.learner.forget()
+            learner.forget()
             self._path = None
-        if not self.learner.add_imu(stamp_ns, sample):
+        if not learner.add_imu(stamp_ns, sample):
             self.diagnostics.drop('imu: out_of_order', 'imu dropped: it is not later than the last one')
 
     def _begin(self, imu_frame: str) -> bool:
         """Make the learner, once it is known where in the robot the IMU sits."""
-        extrinsic = self.params.extrinsic_imu_to_base
-        if not extrinsic:
+        extrinsic = np.array(self.params.extrinsic_imu_to_base)
+        if not len(extrinsic):
             try:
                 extrinsic = self._transforms.lookup(self.params.base_frame, imu_frame)
             except LookupError as error:
@@ -136,7 +142,9 @@ class LearnerNode(LifecycleNode):
 
     def _take_up(self, job: TrainingJob) -> None:
         self._job, self._rest_until = None, time.monotonic() + self.params.round_period
-        report = self.learner.finish(job.training)
+        learner = self.learner
+        assert learner is not None          # a job is of one
+        report = learner.finish(job.training)
         if report is None:
             self._sentence = f'collecting: {job.training.problem}'
             self._publish_status()
@@ -145,17 +153,17 @@ class LearnerNode(LifecycleNode):
         self._sentence = report.judgement.sentence
         self._loss.publish(Float64(data=report.loss_validation))
         if self.params.mode == 'auto_promote' and report.relapse:
-            self._exchange(self.learner.roll_back, f'rolled back, the version before is {report.relapse.sentence}')
+            self._exchange(CorrectorLearner.roll_back, f'rolled back, the version before is {report.relapse.sentence}')
         elif self.params.mode == 'auto_promote' and report.judgement:
-            self._exchange(self.learner.promote, f'promoted: {report.judgement.sentence}')
+            self._exchange(CorrectorLearner.promote, f'promoted: {report.judgement.sentence}')
         self._publish_status()
 
-    def _exchange(self, change, note: str) -> tuple[bool, str]:
+    def _exchange(self, change: Callable[[CorrectorLearner], str], note: str) -> tuple[bool, str]:
         """Promote or roll back, and tell the target; whether it was done, and a sentence."""
         if self.learner is None or self._job is not None:
             return False, 'a round is being trained: ask again when it has ended' if self._job else 'no sample yet'
         try:
-            path = change()
+            path = change(self.learner)
         except CheckpointError as error:
             return False, str(error)
         self._sentence = note
@@ -164,7 +172,7 @@ class LearnerNode(LifecycleNode):
         return True, f'{path}: {note}'
 
     def _announce(self, path: str, note: str) -> None:
-        checkpoint = self._store.load(path)
+        checkpoint = self._store.load(pathlib.Path(path))
         self._weights.publish(Weights(
             header=convert.header(self.get_clock().now().nanoseconds, ''), model=checkpoint.front_end.kind, path=path,
             sha256=checkpoint.sha256, version=checkpoint.metadata.version, note=note))
@@ -204,13 +212,13 @@ class LearnerNode(LifecycleNode):
 
     def _promote(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         response.success, response.message = self._exchange(
-            lambda: self.learner.promote(), 'promoted on request')
+            CorrectorLearner.promote, 'promoted on request')
         self._publish_status()
         return response
 
     def _rollback(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         response.success, response.message = self._exchange(
-            lambda: self.learner.roll_back(), 'rolled back on request')
+            CorrectorLearner.roll_back, 'rolled back on request')
         self._publish_status()
         return response
 

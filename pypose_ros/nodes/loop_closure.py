@@ -19,6 +19,7 @@ from pypose_core.online.correction import check_pose, rotation_matrix
 from pypose_core.online.edge_models import load_loop_model
 from pypose_core.online.loop_detector import Candidate, LoopDetector
 from pypose_ros import cdr, convert, diagnostics, qos, scans, tf
+from pypose_ros.configured import Configured
 from pypose_ros.frames import Frames
 from pypose_ros.lifecycle import LifecycleNode
 from pypose_ros.msg import LoopClosureEvent, PoseGraphEdge
@@ -39,19 +40,20 @@ class Job:
     ended: deque = field(repr=False)
 
     def run(self) -> None:
-        found = []
+        found: object = None
         try:
             found = self.call()
         finally:
             self.ended.append(found)
 
 
-class LoopClosureNode(LifecycleNode):
+class LoopClosureNode(LifecycleNode[LoopClosureParams]):
     """See docs/nodes/loop_closure.md."""
 
+    detector = Configured[LoopDetector]()
+    _worker = Configured[Worker]()
+
     def __init__(self, **kwargs):
-        self.detector: LoopDetector | None = None
-        self._worker: Worker | None = None
         super().__init__(NODE_NAME, LoopClosureParams, **kwargs)
 
     def check(self, params: LoopClosureParams) -> None:
@@ -83,7 +85,7 @@ class LoopClosureNode(LifecycleNode):
         ends.subscription(PointCloud2, 'points', self._on_points, qos.SENSOR(5), raw=True)
 
     def cleanup(self) -> None:
-        if self._worker is not None:
+        if LoopClosureNode._worker.present(self):
             self._worker.stop()
         self._worker = self.detector = None
 

@@ -11,8 +11,10 @@ import numpy as np
 from nav_msgs.msg import Path
 from std_srvs.srv import SetBool, Trigger
 
+from pypose_core.control import OcpStats
 from pypose_core.online.path_tracking import Command, PathTracker, TrackingStatus
 from pypose_ros import cdr, convert, diagnostics, qos, tf
+from pypose_ros.configured import Configured
 from pypose_ros.frames import Frames, planar
 from pypose_ros.lifecycle import LifecycleNode
 from pypose_ros.nodes.mpc_controller_outputs import Outputs
@@ -28,13 +30,14 @@ UNKNOWN, TF_ERROR, INVALID_PATH, PATIENCE_EXCEEDED, NO_PROGRESS, NO_VALID_CONTRO
 QUATERNION_TOLERANCE = 1e-4
 
 
-class MpcController(LifecycleNode):
+class MpcController(LifecycleNode[MpcControllerParams]):
     """See docs/nodes/mpc_controller.md."""
 
     moves_robot = True
 
+    tracker = Configured[PathTracker]()
+
     def __init__(self, **kwargs):
-        self.tracker: PathTracker | None = None
         self._action = None
         super().__init__(NODE_NAME, MpcControllerParams, **kwargs)
 
@@ -231,6 +234,7 @@ class MpcController(LifecycleNode):
                               'cross track [m]': f'{last.cross_track:.3f}'}
             if last.result is not None:
                 stats = last.result.stats
+                assert isinstance(stats, OcpStats)      # one problem, no batch
                 status.values |= {'solver status': str(last.result.status), 'solver iterations': stats.iterations,
                                   'solver time [ms]': f'{1e3 * stats.seconds:.3f}'}
         return status

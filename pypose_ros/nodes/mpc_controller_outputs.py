@@ -3,6 +3,7 @@ import numpy as np
 from geometry_msgs.msg import Twist, TwistStamped
 from nav_msgs.msg import Path
 
+from pypose_core.control import OcpStats
 from pypose_core.online.path_tracking import Command
 from pypose_ros import cdr_arrays, convert, qos
 from pypose_ros.endpoints import Endpoints
@@ -43,6 +44,7 @@ class Outputs:
             self._plan.publish(cdr_arrays.path(stamp_ns, self._params.odom_frame, stamps.astype(np.int64), poses))
         if self._stats.get_subscription_count():
             stats = result.stats
+            assert isinstance(stats, OcpStats)      # one problem, no batch
             self._stats.publish(SolveStats(
                 header=convert.header(stamp_ns, self._params.base_frame), success=not command.reason,
                 status=command.reason or str(result.status), iterations=stats.iterations, cost_final=stats.cost,

@@ -15,6 +15,7 @@ from std_srvs.srv import Trigger
 from pypose_core.online.path_planner import PathPlanner
 from pypose_core.planning import PlanVerdict
 from pypose_ros import convert, diagnostics, qos, tf
+from pypose_ros.configured import Configured
 from pypose_ros.frames import planar
 from pypose_ros.lifecycle import LifecycleNode
 from pypose_ros.nodes.planner_params import NODE_NAME, PlannerParams, planner_config
@@ -38,11 +39,12 @@ class Answer:
     sentence: str
 
 
-class PlannerNode(LifecycleNode):
+class PlannerNode(LifecycleNode[PlannerParams]):
     """See docs/nodes/planner.md."""
 
+    planner = Configured[PathPlanner]()
+
     def __init__(self, **kwargs):
-        self.planner: PathPlanner | None = None
         self._action = None
         super().__init__(NODE_NAME, PlannerParams, **kwargs)
 

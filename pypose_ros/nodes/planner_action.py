@@ -1,12 +1,18 @@
 """ComputePathToPose of Nav2 as a way to ask planner for a path; only where nav2_msgs is installed."""
+from __future__ import annotations
+
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from builtin_interfaces.msg import Duration
 from geometry_msgs.msg import PoseStamped
 from nav2_msgs.action import ComputePathToPose
 from rclpy.action import ActionServer, GoalResponse
 from rclpy.action.server import ServerGoalHandle
+
+if TYPE_CHECKING:
+    from pypose_ros.nodes.planner import Answer
 
 NAME = 'compute_path_to_pose_pypose'
 
@@ -19,7 +25,7 @@ class ComputePathServer:
         answer: takes the start (None: where the robot is) and the goal; returns an Answer.
     """
 
-    def __init__(self, node, answer: Callable[[PoseStamped | None, PoseStamped], object]):
+    def __init__(self, node, answer: Callable[[PoseStamped | None, PoseStamped], Answer]):
         self._answer = answer
         self._server = ActionServer(
             node, ComputePathToPose, NAME, self._execute,

@@ -13,8 +13,10 @@ from sensor_msgs.msg import NavSatFix, NavSatStatus
 
 from pypose_core.online.back_end import PoseGraphBackEnd
 from pypose_core.online.back_end.geodetic import LocalFrame
+from pypose_core.online.back_end.solve_job import SolveJob
 from pypose_core.online.verdict import Verdict
 from pypose_ros import cdr, convert, diagnostics, qos, tf
+from pypose_ros.configured import Configured
 from pypose_ros.frames import Frames
 from pypose_ros.intake import Intake, correction_fault
 from pypose_ros.lifecycle import LifecycleNode
@@ -31,13 +33,14 @@ from pypose_ros.tf_guard import TransformGuard
 from pypose_ros.worker import Worker
 
 
-class PoseGraphNode(LifecycleNode):
+class PoseGraphNode(LifecycleNode[PoseGraphParams]):
     """See docs/nodes/pose_graph.md."""
 
+    back_end = Configured[PoseGraphBackEnd]()
+    _worker = Configured[Worker]()
+    _requests = Configured[PoseGraphServices]()
+
     def __init__(self, **kwargs):
-        self.back_end: PoseGraphBackEnd | None = None
-        self._worker: Worker | None = None
-        self._requests: PoseGraphServices | None = None
         super().__init__(NODE_NAME, PoseGraphParams, **kwargs)
 
     def check(self, params: PoseGraphParams) -> None:
@@ -54,7 +57,7 @@ class PoseGraphNode(LifecycleNode):
         self._read_pose = Intake('pose', PoseWithCovarianceStamped, correction_fault, self.diagnostics)
         self._latency = self.diagnostics.latency('callback')
         self._heard, self._silent = time.monotonic(), False
-        self._reported = None
+        self._reported: SolveJob | None = None
         self._pace = Pace(f'{params.map_frame} -> {params.odom_frame}', params.tf_rate)
         self.outputs = PoseGraphOutputs(ends, params, self.diagnostics)
         self._transforms = tf.TransformListener(
@@ -85,11 +88,12 @@ class PoseGraphNode(LifecycleNode):
         self._requests.autosave()
 
     def cleanup(self) -> None:
-        if self._worker is not None:
+        if PoseGraphNode._worker.present(self):
             self._worker.stop()
-        if self._requests is not None:
+        if PoseGraphNode._requests.present(self):
             self._requests.full_solves.close()
-        self._worker = self.back_end = self._requests = None
+        self._worker = self._requests = None
+        self.back_end = None
 
     # --- inputs ----------------------------------------------------------------------------------
 
@@ -160,11 +164,11 @@ class PoseGraphNode(LifecycleNode):
         job = back_end.begin_solve()
         if job is not None:
             self.submit(job)
-        if back_end.last_job is not None and back_end.last_job is not self._reported:
-            self._reported = back_end.last_job
-            self.diagnostics.latency('solve').add(self._reported.duration)
+        if (last := back_end.last_job) is not None and last is not self._reported:
+            self._reported = last
+            self.diagnostics.latency('solve').add(last.duration)
             if self.active:
-                self.outputs.publish_solution(back_end, self._reported)
+                self.outputs.publish_solution(back_end, last)
         for event in back_end.take_events():
             self.diagnostics.rate('loops accepted' if event.accepted else 'loops rejected').tick()
             if self.active:
@@ -212,10 +216,10 @@ class PoseGraphNode(LifecycleNode):
                           'suppressed transforms': self.outputs.tf.suppressed}
         if back_end.inertial is not None:
             status.values['inertial links'] = int(back_end.inertial.links['known'].sum())
-        if back_end.last_job is not None:
-            status.values['solver status'] = back_end.last_job.problem or back_end.last_job.solution.status
-            if back_end.last_job.problem:
-                status.worsen(diagnostics.WARN, f'the last solve failed: {back_end.last_job.problem}')
+        if (last := back_end.last_job) is not None:
+            status.values['solver status'] = last.problem or str(last.solution and last.solution.status)
+            if last.problem:
+                status.worsen(diagnostics.WARN, f'the last solve failed: {last.problem}')
         return status
 
 

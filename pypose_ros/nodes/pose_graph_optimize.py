@@ -56,7 +56,8 @@ class FullSolves:
         self._job = None
         if job is not None:
             problem = problem or job.problem
-            response.success, response.message = not problem, problem or job.solution.status
+            status = '' if job.solution is None else str(job.solution.status)
+            response.success, response.message = not problem, problem or status
             response.stats = self._node.outputs.solve_stats(self._back_end.stamp_ns, job)
         else:
             response.message = problem

@@ -96,7 +96,7 @@ class PoseGraphOutputs:
     def publish_odometry(self, back_end: PoseGraphBackEnd, odometry: cdr.Received) -> bool:
         """The newest odometry in the map; False where the estimate is not finite and nothing was sent."""
         pose = back_end.T_map_base
-        if not np.isfinite(pose).all():
+        if pose is None or not np.isfinite(pose).all():
             return False
         twist = odometry.values[cdr.ODOMETRY_TWIST]
         covariance = np.nan_to_num(back_end.covariance)
@@ -116,7 +116,7 @@ class PoseGraphOutputs:
     def publish_solution(self, back_end: PoseGraphBackEnd, job: SolveJob) -> None:
         """After a solve: the pose with its marginal covariance, and the solve's numbers."""
         stamp_ns, pose = back_end.stamp_ns, back_end.T_map_base
-        if job.solution is not None and np.isfinite(back_end.covariance).all() and np.isfinite(pose).all():
+        if job.solution is not None and pose is not None and np.isfinite([*back_end.covariance.flat, *pose]).all():
             self._pose.publish(convert.pose_with_covariance_to_msg(
                 stamp_ns, self.params.map_frame, pose, back_end.covariance))
         self._stats.publish(self.solve_stats(stamp_ns, job))
@@ -124,7 +124,7 @@ class PoseGraphOutputs:
     def solve_stats(self, stamp_ns: int, job: SolveJob) -> SolveStats:
         solution = job.solution
         stats = SolveStats(header=convert.header(stamp_ns, self.params.map_frame), success=solution is not None,
-                           status=job.problem or solution.status, solve_time=job.duration,
+                           status=job.problem or str(solution and solution.status), solve_time=job.duration,
                            variables=job.size[0], factors=job.size[1])
         if solution is not None:
             stats.iterations, stats.cost_initial = solution.iterations, solution.cost_initial
