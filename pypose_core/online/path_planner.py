@@ -1,6 +1,7 @@
 """Paths for a robot in the plane: told of a map and asked for a way, it answers with poses or a reason."""
 from __future__ import annotations
 
+import importlib
 import math
 from dataclasses import dataclass, field
 
@@ -61,6 +62,8 @@ class PathPlanner:
     """
 
     def __init__(self, config: PathPlannerConfig | None = None):
+        # What the distance transform needs: half a second to load, which the first request shall not wait for.
+        importlib.import_module('scipy.ndimage')
         self.config = config or PathPlannerConfig()
         self._cells: NDArray | None = None
         self._field: DistanceField | None = None
