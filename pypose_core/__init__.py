@@ -2,31 +2,13 @@
 
 `import pypose_core as pp` gives PyPose's public names; what is added has a name in the same spirit.
 """
-from pypose_core import autograd as autograd
+import importlib as _importlib
+import typing as _typing
+
 from pypose_core import basics as basics
 from pypose_core import func as func
-from pypose_core import function as function
-from pypose_core import lietensor as lietensor
-from pypose_core import module as module
-from pypose_core import optim as optim
-from pypose_core import sparse as sparse
 from pypose_core import testing as testing
-from pypose_core import utils as utils
 from pypose_core.func import retain_ltype as retain_ltype
-from pypose_core.geometry.alignment import svdstf as svdstf
-from pypose_core.geometry.alignment import svdtf as svdtf
-from pypose_core.geometry.clouds import knn_filter as knn_filter
-from pypose_core.geometry.clouds import nbr_filter as nbr_filter
-from pypose_core.geometry.clouds import random_filter as random_filter
-from pypose_core.geometry.clouds import voxel_filter as voxel_filter
-from pypose_core.geometry.homogeneous import cart2homo as cart2homo
-from pypose_core.geometry.homogeneous import homo2cart as homo2cart
-from pypose_core.geometry.neighbors import knn as knn
-from pypose_core.geometry.projection import pixel2point as pixel2point
-from pypose_core.geometry.projection import point2pixel as point2pixel
-from pypose_core.geometry.projection import reprojerr as reprojerr
-from pypose_core.geometry.spline import bspline as bspline
-from pypose_core.geometry.spline import chspline as chspline
 from pypose_core.lie.checking import hasnan as hasnan
 from pypose_core.lie.checking import is_lietensor as is_lietensor
 from pypose_core.lie.checking import is_SE3 as is_SE3
@@ -136,12 +118,51 @@ from pypose_core.lie.linalg import bvmv as bvmv
 from pypose_core.lie.linalg import bvv as bvv
 from pypose_core.lie.loss import geodesic_loss as geodesic_loss
 from pypose_core.lie.parameter import Parameter as Parameter
-from pypose_core.sparse.ops import bsr_bsc_matmul as bsr_bsc_matmul
+
+if _typing.TYPE_CHECKING:   # loaded when it is asked for: see __getattr__
+    from pypose_core import autograd as autograd
+    from pypose_core import function as function
+    from pypose_core import lietensor as lietensor
+    from pypose_core import metric as metric
+    from pypose_core import module as module
+    from pypose_core import optim as optim
+    from pypose_core import sparse as sparse
+    from pypose_core import utils as utils
+    from pypose_core.geometry.alignment import svdstf as svdstf
+    from pypose_core.geometry.alignment import svdtf as svdtf
+    from pypose_core.geometry.clouds import knn_filter as knn_filter
+    from pypose_core.geometry.clouds import nbr_filter as nbr_filter
+    from pypose_core.geometry.clouds import random_filter as random_filter
+    from pypose_core.geometry.clouds import voxel_filter as voxel_filter
+    from pypose_core.geometry.homogeneous import cart2homo as cart2homo
+    from pypose_core.geometry.homogeneous import homo2cart as homo2cart
+    from pypose_core.geometry.neighbors import knn as knn
+    from pypose_core.geometry.projection import pixel2point as pixel2point
+    from pypose_core.geometry.projection import point2pixel as point2pixel
+    from pypose_core.geometry.projection import reprojerr as reprojerr
+    from pypose_core.geometry.spline import bspline as bspline
+    from pypose_core.geometry.spline import chspline as chspline
+    from pypose_core.sparse.ops import bsr_bsc_matmul as bsr_bsc_matmul
+
+#: Modules that are loaded when they are asked for: together they take longer to load than the Lie groups.
+_MODULES = ('autograd', 'control', 'dynamics', 'filter', 'function', 'geometry', 'inertial', 'lietensor', 'metric',
+            'module', 'optim', 'sparse', 'utils')
 
 
 def __getattr__(name: str):
-    """`pp.metric` is loaded when it is asked for: it brings SciPy, which takes longer to load than all the rest."""
-    if name == 'metric':
-        from importlib import import_module
-        return import_module('pypose_core.metric')
+    """The modules and functions that importing this package leaves out."""
+    if name in _MODULES:
+        return _importlib.import_module(f'pypose_core.{name}')
+    if name == '__all__':   # `from pypose_core import *`
+        return [n for n in __dir__() if not n.startswith('_')]
+    if not name.startswith('_'):
+        for home in ('function', 'sparse'):
+            module = _importlib.import_module(f'pypose_core.{home}')
+            if name in module.__all__:
+                globals()[name] = found = getattr(module, name)
+                return found
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULES, *_importlib.import_module('pypose_core.function').__all__, 'bsr_bsc_matmul'})

@@ -11,7 +11,7 @@ import torch
 
 _wanted = os.environ.get('PYPOSE_NATIVE', '1')
 LIBRARY = Path(_wanted) if _wanted.endswith('.so') else Path(__file__).with_name('_native.so')
-ABI_VERSION = 23
+ABI_VERSION = 24
 
 _log = logging.getLogger('pypose_core')
 

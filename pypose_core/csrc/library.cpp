@@ -5,5 +5,5 @@
 
 TORCH_LIBRARY(pypose, m) {
   // Compared by pypose_core/native.py, so that a stale build is refused and not called with other shapes.
-  m.def("abi_version() -> int", []() -> int64_t { return 23; });
+  m.def("abi_version() -> int", []() -> int64_t { return 24; });
 }

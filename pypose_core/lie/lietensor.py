@@ -5,11 +5,11 @@ holds group elements the gradient is delivered as a left-tangent one (leaf.py).
 """
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar, overload
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import _engine_run_backward
 
 from pypose_core.lie import cumulative, leaf
 from pypose_core.lie.dispatch import call_plain, eager, is_compiling, plain
@@ -42,6 +42,10 @@ _get_item = Tensor.__getitem__
 _clone = Tensor.clone
 _get_requires_grad = _requires_grad.__get__
 _set_requires_grad = _requires_grad.__set__
+
+_run_backward = torch.autograd.Variable._execution_engine.run_backward
+#: At level DEBUG torch writes down each node of a graph that it runs.
+_graph_log = logging.getLogger('torch.autograd.graph')
 
 
 def as_type(t: Tensor, cls: type[L]) -> L:
@@ -203,11 +207,11 @@ class LieTensor(Tensor):
     def backward(self, gradient: Tensor | None = None, retain_graph: bool | None = None, create_graph: bool = False,
                  inputs=None) -> None:
         """Tensor.backward(): derivatives of the coordinates, weighed by `gradient`, into the leaves' .grad."""
-        if inputs is None and type(gradient) is Tensor and gradient.shape == self.shape and eager():
+        if (inputs is None and type(gradient) is Tensor and eager() and not _graph_log.isEnabledFor(logging.DEBUG) and
+                gradient.shape == call_plain(_get_shape, (), (self,))):
             # torch's Python checks what is known here, which takes longer than the derivatives of a few elements.
             retain = create_graph if retain_graph is None else retain_graph
-            _engine_run_backward((self,), (gradient,), retain, create_graph, (), allow_unreachable=True,
-                                 accumulate_grad=True)
+            _run_backward((self,), (gradient,), retain, create_graph, (), allow_unreachable=True, accumulate_grad=True)
         else:
             torch.autograd.backward(self, gradient, retain_graph, create_graph, inputs=inputs)
 

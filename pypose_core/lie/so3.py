@@ -170,16 +170,17 @@ def euler(q: Tensor, eps: float = 2e-4) -> Tensor:
     Where |sin(pitch)| >= 1 - eps only yaw ∓ roll is determined: roll is 0 there.
     """
     x, y, z, w = q.unbind(-1)
-    xx, yy, zz, ww = x * x, y * y, z * z, w * w
-    sin_pitch = 2 * (w * y - z * x) / (xx + yy + zz + ww)
-    regular = sin_pitch.abs() < 1 - eps
+    a, b, c, d = w - y, w + y, x + z, x - z
+    below, above = a * a + c * c, b * b + d * d     # |q|² (1 - sin(pitch)), |q|² (1 + sin(pitch))
+    across, n = below * above, (below + above) / 2  # (|q|² cos(pitch))², without cancellation
+    locked, pole = across <= n * n * (eps * (2 - eps)), across <= 0
     # In a branch that is not taken nothing may be infinite, nor may its derivative be.
-    zero, one = torch.zeros_like(sin_pitch), torch.ones_like(sin_pitch)
-    roll = torch.atan2(2 * (w * x + y * z), torch.where(regular, (ww + zz) - (xx + yy), one))
-    yaw = torch.atan2(2 * (w * z + x * y), torch.where(regular, (ww + xx) - (yy + zz), one))
-    half = torch.atan2(torch.where(regular, zero, x), torch.where(regular, one, w))
-    locked = torch.where(sin_pitch < 0, 2 * half, -2 * half)
-    inside = sin_pitch.abs() < 1
-    pole = math.pi / 2 * sin_pitch.sign()
-    pitch = torch.where(inside, torch.asin(torch.where(inside, sin_pitch, zero)), pole)
-    return torch.stack([torch.where(regular, roll, zero), pitch, torch.where(regular, yaw, locked)], -1)
+    zero, one = torch.zeros_like(n), torch.ones_like(n)
+    roll = torch.atan2(2 * (w * x + y * z), torch.where(locked, one, a * b - c * d))
+    yaw = torch.atan2(2 * (w * z + x * y), torch.where(locked, one, a * b + c * d))
+    half = torch.atan2(torch.where(locked, x, zero), torch.where(locked, w, one))
+    sine = 2 * (w * y - z * x)
+    pitch = torch.atan2(sine, torch.where(pole, one, across).sqrt())
+    pitch = torch.where(pole, math.pi / 2 * sine.sign(), pitch)
+    return torch.stack([torch.where(locked, zero, roll), pitch,
+                        torch.where(locked, torch.where(sine < 0, 2 * half, -2 * half), yaw)], -1)

@@ -90,6 +90,43 @@ PP_HD void transpose(const Pack<T>* in, Pack<T>* out, std::index_sequence<i...> 
 }
 #endif
 
+// Reads S numbers of each of as many dense rows as a pack has.
+template <int S, typename T>
+PP_HD void load_dense(const T* rows, Pack<T>* out) {
+  constexpr int W = Pack<T>::width;
+#if PP_SHUFFLES
+  if constexpr (S <= most_shuffled) {
+    Pack<T> in[S];
+    for (int j = 0; j < S; ++j) std::memcpy(&in[j].v, rows + j * W, sizeof in[j].v);
+    transpose<S, 0, Transposition<S, W>::steps>(in, out, std::make_index_sequence<S>());
+    return;
+  }
+#endif
+  for (int j = 0; j < S; ++j) {
+    T numbers[W];
+    for (int l = 0; l < W; ++l) numbers[l] = rows[l * S + j];
+    std::memcpy(&out[j].v, numbers, sizeof numbers);
+  }
+}
+
+// Writes as many.
+template <int S, typename T>
+PP_HD void store_dense(const Pack<T>* in, T* rows) {
+  constexpr int W = Pack<T>::width;
+#if PP_SHUFFLES
+  if constexpr (S <= most_shuffled) {
+    Pack<T> out[S];
+    transpose<S, Transposition<S, W>::steps, 0>(in, out, std::make_index_sequence<S>());
+    for (int j = 0; j < S; ++j) std::memcpy(rows + j * W, &out[j].v, sizeof out[j].v);
+    return;
+  }
+#endif
+  T numbers[S][W];
+  for (int j = 0; j < S; ++j) std::memcpy(numbers[j], &in[j].v, sizeof numbers[j]);
+  for (int l = 0; l < W; ++l)
+    for (int j = 0; j < S; ++j) rows[l * S + j] = numbers[j][l];
+}
+
 // Reads S numbers of each of `count` rows, which lie `step` numbers apart (0: one row for all); where a pack has room
 // for more rows, the last is repeated.
 template <int S, typename T>
@@ -99,16 +136,7 @@ PP_CALLED void load(const T* rows, int64_t step, int64_t count, Pack<T>* out) {
     for (int j = 0; j < S; ++j) out[j] = Pack<T>(rows[j]);
     return;
   }
-#if PP_SHUFFLES
-  if constexpr (S <= most_shuffled) {
-    if (step == S && count >= W) {
-      Pack<T> in[S];
-      for (int j = 0; j < S; ++j) std::memcpy(&in[j].v, rows + j * W, sizeof in[j].v);
-      transpose<S, 0, Transposition<S, W>::steps>(in, out, std::make_index_sequence<S>());
-      return;
-    }
-  }
-#endif
+  if (step == S && count >= W) return load_dense<S>(rows, out);
   for (int j = 0; j < S; ++j) {
     T numbers[W];
     for (int l = 0; l < W; ++l) numbers[l] = rows[(l < count ? l : count - 1) * step + j];
@@ -120,20 +148,10 @@ PP_CALLED void load(const T* rows, int64_t step, int64_t count, Pack<T>* out) {
 template <int S, typename T>
 PP_CALLED void store(const Pack<T>* in, int64_t count, T* rows) {
   constexpr int W = Pack<T>::width;
-#if PP_SHUFFLES
-  if constexpr (S <= most_shuffled) {
-    if (count >= W) {
-      Pack<T> out[S];
-      transpose<S, Transposition<S, W>::steps, 0>(in, out, std::make_index_sequence<S>());
-      for (int j = 0; j < S; ++j) std::memcpy(rows + j * W, &out[j].v, sizeof out[j].v);
-      return;
-    }
-  }
-#endif
+  if (count >= W) return store_dense<S>(in, rows);
   T numbers[S][W];
   for (int j = 0; j < S; ++j) std::memcpy(numbers[j], &in[j].v, sizeof numbers[j]);
-  const int present = count < W ? static_cast<int>(count) : W;
-  for (int l = 0; l < present; ++l)
+  for (int l = 0; l < count; ++l)
     for (int j = 0; j < S; ++j) rows[l * S + j] = numbers[j][l];
 }
 

@@ -21,6 +21,13 @@ struct Source {
       row += Pack<T>::width * step;
     }
   }
+  PP_HD bool dense() const { return width == 0 || step == width; }
+  PP_HD void load_dense(Pack<T>* out) {
+    if constexpr (width > 0) {
+      pypose::load_dense<width>(row, out);
+      row += Pack<T>::width * width;
+    }
+  }
 };
 template <typename T, int width>
 struct Target {
@@ -30,6 +37,13 @@ struct Target {
     if constexpr (width > 0) {
       if (!row) return;
       pypose::store<width>(in, count, row);
+      row += Pack<T>::width * width;
+    }
+  }
+  PP_HD void store_dense(const Pack<T>* in) {
+    if constexpr (width > 0) {
+      if (!row) return;
+      pypose::store_dense<width>(in, row);
       row += Pack<T>::width * width;
     }
   }
@@ -62,6 +76,14 @@ void forward_rows(const Rows& r, int64_t n) {
   Source<T, Op::in> x(r, 0);
   Source<T, Op::other> y(r, 1);
   Target<T, Op::out> z(r.out[0]);
+  if (x.dense() && y.dense()) {
+    for (; n >= Pack<T>::width; n -= Pack<T>::width) {
+      Pack<T> a[Op::in], b[Op::other + 1], c[Op::out];
+      x.load_dense(a), y.load_dense(b);
+      Op::forward(a, b, c);
+      z.store_dense(c);
+    }
+  }
   for (; n > 0; n -= Pack<T>::width) {
     Pack<T> a[Op::in], b[Op::other + 1], c[Op::out];
     x.load(n, a), y.load(n, b);
@@ -77,6 +99,14 @@ void backward_packs(const Rows& r, int64_t n) {
   Source<T, Op::out> g(r, 2);
   Target<T, Op::in> gx(r.out[0]);
   Target<T, Op::other> gy(r.out[1]);
+  if (x.dense() && y.dense() && g.dense()) {
+    for (; n >= Pack<T>::width; n -= Pack<T>::width) {
+      Pack<T> a[Op::in], b[Op::other + 1], c[Op::out], da[Op::in], db[Op::other + 1];
+      x.load_dense(a), y.load_dense(b), g.load_dense(c);
+      Reverse<Op>::backward(a, b, c, da, db);
+      gx.store_dense(da), gy.store_dense(db);
+    }
+  }
   for (; n > 0; n -= Pack<T>::width) {
     Pack<T> a[Op::in], b[Op::other + 1], c[Op::out], da[Op::in], db[Op::other + 1];
     x.load(n, a), y.load(n, b), g.load(n, c);

@@ -133,6 +133,26 @@ void meta_double_backward(const Kernel& kernel, const c10::OperatorHandle&, c10:
   meta_gradients(stack, 2 * operands + 1, operands + 1);
 }
 
+// Hands a call of the operator to `other`(its name, operands), which has its functions in Python
+// (pypose_core/lie/registration.py): two of them, where one for each operator would take long to register.
+void hand_over(const char* other, const c10::OperatorHandle& op, Stack* stack) {
+  const size_t count = op.schema().arguments().size();
+  c10::List<at::Tensor> operands;
+  for (const auto& operand : torch::jit::last(*stack, count)) operands.push_back(operand.toTensor());
+  torch::jit::drop(*stack, count);
+  Stack call{op.schema().name().substr(sizeof "pypose::" - 1), std::move(operands)};
+  c10::Dispatcher::singleton().findSchemaOrThrow(other, "").callBoxed(&call);
+  for (const at::Tensor& result : call[0].toTensorVector()) stack->emplace_back(result);
+}
+
+void by_reference(const Kernel&, const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* stack) {
+  hand_over("pypose::by_reference", op, stack);
+}
+
+void batched(const Kernel&, const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* stack) {
+  hand_over("pypose::batched", op, stack);
+}
+
 void implement(torch::Library& m, std::array<BoxedLie*, orders> functions) {
   for_each_kernel([&](const Kernel& kernel) {
     for (int order = 0; order < orders; ++order)
@@ -152,12 +172,20 @@ TORCH_LIBRARY_FRAGMENT(pypose, m) {
            (two ? "(Tensor hx, Tensor hy, Tensor g, Tensor x, Tensor y) -> (Tensor, Tensor, Tensor)"
                 : "(Tensor hx, Tensor g, Tensor x) -> (Tensor, Tensor)")).c_str());
   });
+  m.def("by_reference(str name, Tensor[] operands) -> Tensor[]");
+  m.def("batched(str name, Tensor[] operands) -> Tensor[]");
 }
 
 TORCH_LIBRARY_IMPL(pypose, CPU, m) { implement(m, {&forward, &backward, &double_backward}); }
 #ifdef PYPOSE_CUDA
 TORCH_LIBRARY_IMPL(pypose, CUDA, m) { implement(m, {&forward, &backward, nullptr}); }
 #endif
+// Devices without kernels, third derivatives, torch.func.vmap.
+TORCH_LIBRARY_IMPL(pypose, CompositeExplicitAutograd, m) {
+  implement(m, {&by_reference, &by_reference, &by_reference});
+}
+TORCH_LIBRARY_IMPL(pypose, Autograd, m) { implement(m, {nullptr, nullptr, &by_reference}); }
+TORCH_LIBRARY_IMPL(pypose, FuncTorchBatched, m) { implement(m, {&batched, &batched, &batched}); }
 TORCH_LIBRARY_IMPL(pypose, Meta, m) { implement(m, {&meta_forward, &meta_backward, &meta_double_backward}); }
 
 }  // namespace pypose

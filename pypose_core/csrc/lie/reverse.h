@@ -314,27 +314,22 @@ template <typename T>
 PP_HD void quat_euler_reverse(const T* q, const T* g, T* gq) {
   using std::sqrt;
   const T x = q[0], y = q[1], z = q[2], w = q[3], two = T(2), zero = T(0);
-  const T xx = x * x, yy = y * y, zz = z * z, ww = w * w, inv = T(1) / (xx + yy + zz + ww);
-  const T s = two * (w * y - z * x) * inv;
-  const auto sine = primal(s);
-  const auto inside = sine < 1 && sine > -1, regular = sine < 0.9998 && sine > -0.9998;
-  const T across = select(inside, T((T(1) - s) * (T(1) + s)), T(1));
-  // By the numerator and denominator of the sine, and by both arguments of each arc tangent.
-  const T top = two * inv * select(inside, T(g[1] / sqrt(across)), zero), bottom = -s * top;
-  T a, b, c, d;
-  atan2_reverse(T(two * (w * x + y * z)), T(ww + zz - xx - yy), g[0], &a, &b);
-  atan2_reverse(T(two * (w * z + x * y)), T(ww + xx - yy - zz), g[2], &c, &d);
-  a = select(regular, a, zero), b = select(regular, b, zero);
-  c = select(regular, c, zero), d = select(regular, d, zero);
+  const EulerParts<T> e(q);
+  const auto locked = e.locked(), pole = e.pole();
+  const T near = T(1) / sqrt(select(pole, T(1), e.across)), square = near * near;
+  // By the numerator of the sine and by n, and by both arguments of roll and yaw, whose squares' sum is `across`.
+  const T top = select(pole, zero, T(two * near * g[1])), bottom = -e.y[1] / e.n * top;
+  const T roll = select(locked, zero, T(square * g[0])), yaw = select(locked, zero, T(square * g[2]));
+  const T a = roll * e.x[0], b = -roll * e.y[0], c = yaw * e.x[2], d = -yaw * e.y[2];
   gq[0] = two * (w * a - x * b + y * c + x * d) - z * top + x * bottom;
   gq[1] = two * (z * a - y * b + x * c - y * d) + w * top + y * bottom;
   gq[2] = two * (y * a + z * b + w * c - z * d) - x * top + z * bottom;
   gq[3] = two * (x * a + w * b + z * c + w * d) + y * top + w * bottom;
-  if (all(regular)) return;
+  if (!any(locked)) return;
   T gx, gw;
-  atan2_reverse(x, w, T(select(sine < 0, two, T(-two)) * g[2]), &gx, &gw);
-  gq[0] = gq[0] + select(regular, zero, gx);
-  gq[3] = gq[3] + select(regular, zero, gw);
+  atan2_reverse(x, w, T(select(primal(e.y[1]) < 0, two, T(-two)) * g[2]), &gx, &gw);
+  gq[0] = gq[0] + select(locked, gx, zero);
+  gq[3] = gq[3] + select(locked, gw, zero);
 }
 
 template <class G> struct Reverse<Euler<G>> : WrittenOut {

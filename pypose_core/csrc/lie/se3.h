@@ -6,6 +6,7 @@
 #pragma once
 
 #include "lie/so3.h"
+#include "lie/trigonometry.h"
 
 namespace pypose {
 
@@ -112,23 +113,39 @@ PP_HD void quat_left_tangent(const T* q, const T* g, T* out) {
   for (int i = 0; i < 3; ++i) out[i] = T(0.5) * product[i];
 }
 
+// What roll, pitch and yaw are the arc tangents of, times n = |q|^2.
+template <typename T>
+struct EulerParts {
+  T n, across, y[3], x[3];   // across = (n cos(pitch))^2, without cancellation; x[1], its root, is not set
+
+  PP_HD explicit EulerParts(const T* q) {
+    const T two = T(2), a = q[3] - q[1], b = q[3] + q[1], c = q[0] + q[2], d = q[0] - q[2];
+    const T below = a * a + c * c, above = b * b + d * d;   // n (1 - sin(pitch)), n (1 + sin(pitch))
+    n = T(0.5) * (below + above), across = below * above;
+    y[0] = two * (q[3] * q[0] + q[1] * q[2]), x[0] = a * b - c * d;
+    y[1] = two * (q[3] * q[1] - q[2] * q[0]);
+    y[2] = two * (q[3] * q[2] + q[0] * q[1]), x[2] = a * b + c * d;
+  }
+  // Where |sin(pitch)| >= 1 - 2e-4, and where it is 1.
+  PP_HD auto locked() const { return primal(across) <= primal(T(n * n * T(3.9996e-4))); }
+  PP_HD auto pole() const { return primal(across) <= primal(T(0)); }
+};
+
 // Roll, pitch, yaw; roll is 0 where |sin(pitch)| >= 1 - 2e-4.
 template <typename T>
 PP_HD void quat_euler(const T* q, T* out) {
   using std::atan2;
   using std::sqrt;
-  const T x = q[0], y = q[1], z = q[2], w = q[3], two = T(2), one = T(1), zero = T(0);
-  const T xx = x * x, yy = y * y, zz = z * z, ww = w * w;
-  const T s = two * (w * y - z * x) / (xx + yy + zz + ww);
-  const auto sine = primal(s);
-  // asin as atan2, whose dual form is there; a constant at the pole, where it has no derivative.
-  const auto inside = sine < 1 && sine > -1, regular = sine < 0.9998 && sine > -0.9998;
-  const T across = select(inside, T((one - s) * (one + s)), one);
-  const T pole = select(sine > 0, T(1.57079632679489661923), T(-1.57079632679489661923));
-  out[1] = select(inside, atan2(s, T(sqrt(across))), pole);
-  out[0] = select(regular, atan2(T(two * (w * x + y * z)), T(ww + zz - xx - yy)), zero);
-  out[2] = atan2(T(two * (w * z + x * y)), T(ww + xx - yy - zz));
-  if (!all(regular)) out[2] = select(regular, out[2], T(select(sine < 0, two, T(-two)) * atan2(x, w)));
+  EulerParts<T> e(q);
+  const auto locked = e.locked(), pole = e.pole();
+  e.x[1] = sqrt(select(pole, T(1), e.across));
+  atan2_each(e.y, e.x, out);
+  // A constant at the pole, where it has no derivative.
+  const T quarter = T(1.57079632679489661923);
+  out[1] = select(pole, select(primal(e.y[1]) < 0, T(-quarter), quarter), out[1]);
+  if (!any(locked)) return;
+  out[0] = select(locked, T(0), out[0]);
+  out[2] = select(locked, T(select(primal(e.y[1]) < 0, T(2), T(-2)) * atan2(q[0], q[3])), out[2]);
 }
 
 struct SO3 {

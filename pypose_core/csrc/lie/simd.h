@@ -2,6 +2,10 @@
 // run on packs as they do on numbers.  GCC's and Clang's vectors: whatever the processor has of SIMD is used.
 #pragma once
 
+#if defined(__AVX512DQ__) && !defined(__CUDACC__)
+#include <immintrin.h>
+#endif
+
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -53,6 +57,11 @@ template <typename T> PP_HD Condition<T> operator&&(const Condition<T>& a, const
 
 template <typename T>
 PP_HD bool any(const Condition<T>& c) {
+#if defined(__AVX512DQ__) && !defined(__CUDACC__)
+  const __m512i bits = reinterpret_cast<__m512i>(c.m);
+  if constexpr (sizeof(T) == 8) return _mm512_movepi64_mask(bits) != 0;
+  if constexpr (sizeof(T) == 4) return _mm512_movepi32_mask(bits) != 0;
+#endif
   typename Pack<T>::Integer seen = 0;
   for (int i = 0; i < Pack<T>::width; ++i) seen |= c.m[i];
   return seen != 0;

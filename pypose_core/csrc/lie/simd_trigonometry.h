@@ -67,21 +67,47 @@ PP_CALLED void sine_and_cosine(const Pack<T>& angle, Pack<T>* sine, Pack<T>* cos
   *cosine = select(minus_cosine, -c_out, c_out);
 }
 
-// As std::atan2 of finite numbers.  The smaller over the larger of the two; above tan(pi/8) from 45 degrees on: one
-// division, and the polynomial of atan_ratio.h.
+// |a|
+template <typename T>
+PP_HD Pack<T> magnitude(const Pack<T>& a) {
+  using Mask = typename Pack<T>::Mask;
+  constexpr typename Pack<T>::Integer rest = std::numeric_limits<typename Pack<T>::Integer>::max();
+  return reinterpret_cast<typename Pack<T>::Vector>(reinterpret_cast<Mask>(a.v) & (Mask{} + rest));
+}
+
+// angle[k] = atan2(y[k], x[k]), as std::atan2 of finite numbers.  The smaller over the larger of the two; above
+// tan(pi/8) from 45 degrees on: one division, and the polynomial of atan_ratio.h.  Several at once, step by step, so
+// that none waits for its own last step.
+template <int N, typename T>
+PP_HD void atan2_each(const Pack<T> (&y)[N], const Pack<T> (&x)[N], Pack<T>* angle) {
+  using P = Pack<T>;
+  Condition<T> steep[N], far[N];
+  P t[N], square[N], sum[N];
+  for (int k = 0; k < N; ++k) {
+    const P n = magnitude(y[k]), m = magnitude(x[k]);
+    steep[k] = m < n;
+    const P low = select(steep[k], m, n), high = select(steep[k], n, m);
+    far[k] = high * P(0.41421356237309504880) < low;
+    t[k] = select(far[k], low - high, low) / select(high <= P(0), P(1), select(far[k], low + high, high));
+    square[k] = t[k] * t[k];
+    sum[k] = P(AtanSeries<T>::coefficients[AtanSeries<T>::terms - 1]);
+  }
+  for (int i = AtanSeries<T>::terms - 2; i >= 0; --i)
+    for (int k = 0; k < N; ++k) sum[k] = P(AtanSeries<T>::coefficients[i]) + square[k] * sum[k];
+  for (int k = 0; k < N; ++k) {
+    P a = t[k] * sum[k];
+    a = select(far[k], a + P(0.78539816339744830962), a);
+    a = select(steep[k], P(1.57079632679489661923) - a, a);
+    const Condition<T> negative{reinterpret_cast<typename P::Mask>(x[k].v) < 0};
+    angle[k] = with_sign(select(negative, P(3.14159265358979323846) - a, a), y[k]);
+  }
+}
+
 template <typename T>
 PP_CALLED Pack<T> atan2(const Pack<T>& y, const Pack<T>& x) {
-  using P = Pack<T>;
-  const auto negative = [](const P& a) { return Condition<T>{reinterpret_cast<typename P::Mask>(a.v) < 0}; };
-  const P n = select(negative(y), -y, y), m = select(negative(x), -x, x);
-  const Condition<T> steep = m < n;
-  const P low = select(steep, m, n), high = select(steep, n, m);
-  const Condition<T> far = high * P(0.41421356237309504880) < low;
-  const P t = select(far, low - high, low) / select(high <= P(0), P(1), select(far, low + high, high));
-  P angle = t * polynomial<AtanSeries<T>>(P(t * t));
-  angle = select(far, angle + P(0.78539816339744830962), angle);
-  angle = select(steep, P(1.57079632679489661923) - angle, angle);
-  return with_sign(select(negative(x), P(3.14159265358979323846) - angle, angle), y);
+  Pack<T> angle;
+  atan2_each<1, T>({y}, {x}, &angle);
+  return angle;
 }
 
 }  // namespace pypose
