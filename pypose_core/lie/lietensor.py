@@ -207,9 +207,11 @@ class LieTensor(Tensor):
     def backward(self, gradient: Tensor | None = None, retain_graph: bool | None = None, create_graph: bool = False,
                  inputs=None) -> None:
         """Tensor.backward(): derivatives of the coordinates, weighed by `gradient`, into the leaves' .grad."""
-        if (inputs is None and type(gradient) is Tensor and eager() and not _graph_log.isEnabledFor(logging.DEBUG) and
+        if (inputs is None and type(gradient) is Tensor and gradient.is_cpu and eager() and
+                not _graph_log.isEnabledFor(logging.DEBUG) and
                 gradient.shape == call_plain(_get_shape, (), (self,))):
-            # torch's Python checks what is known here, which takes longer than the derivatives of a few elements.
+            # torch's Python checks what is known here, and keeps the context for other devices' threads, which takes
+            # longer than the derivatives of a few elements.
             retain = create_graph if retain_graph is None else retain_graph
             _run_backward((self,), (gradient,), retain, create_graph, (), allow_unreachable=True, accumulate_grad=True)
         else:
