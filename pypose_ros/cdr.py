@@ -16,10 +16,12 @@ from typing import NamedTuple
 
 import numpy as np
 from geometry_msgs.msg import PoseWithCovarianceStamped
-from nav_msgs.msg import Odometry
+from nav_msgs.msg import Odometry, Path
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import Imu
 from tf2_msgs.msg import TFMessage
+
+from pypose_ros.convert import path_from_msg
 
 LITTLE_ENDIAN = b'\x00\x01'
 NANO = 1_000_000_000
@@ -208,6 +210,36 @@ def read_transforms(data: bytes) -> list[tuple[str, str, np.ndarray]]:
     except (struct.error, ValueError) as error:
         raise CdrError(f'{len(data)} bytes are no TFMessage ({error})') from None
     return found
+
+
+def read_path(data: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """Stamps (N,) ns and poses (N, 7) of a serialized nav_msgs/Path; CdrError where it is none.
+
+    Where all poses have frame names of one length, as paths have, they are the rows of one array; to deserialize a
+    thousand of them holds the interpreter for longer than two samples of an IMU are apart.
+    """
+    try:
+        if data[:2] == LITTLE_ENDIAN:
+            (length,) = _LENGTH.unpack_from(data, 12)
+            count_at = (16 + length + 3) // 4 * 4
+            (count,) = _LENGTH.unpack_from(data, count_at)
+            if not count:
+                return np.zeros(0, np.int64), np.zeros((0, 7))
+            (length,) = _LENGTH.unpack_from(data, count_at + 12)
+            # 8-aligned from after the encapsulation: (offset - 4) % 8 == 0.
+            second_at = (count_at + 16 + length + 3) // 8 * 8 + 4 + 56
+            row = np.dtype([('stamp', '<i4', 2), ('name', 'u1', (12 + length + 7) // 8 * 8 - 8), ('pose', '<f8', 7)])
+            if len(data) == second_at + (count - 1) * row.itemsize:
+                rows = np.frombuffer(data, row, count - 1, second_at)
+                if (rows['name'][:, :4].copy().view('<u4') == length).all():
+                    first = np.frombuffer(data, _DOUBLE, 7, second_at - 56)
+                    stamps = np.concatenate([np.frombuffer(data, '<i4', 2, count_at + 4)[None], rows['stamp']])
+                    # nanosec is below 2^31 in any stamp that is one.
+                    return (stamps[:, 0].astype(np.int64) * NANO + stamps[:, 1],
+                            np.concatenate([first[None], rows['pose']]))
+        return path_from_msg(deserialize_message(data, Path))
+    except Exception as error:      # rclpy raises RMWError or RuntimeError, neither of which is public
+        raise CdrError(f'{len(data)} bytes are no Path ({error})') from None
 
 
 class PathWriter:

@@ -9,7 +9,7 @@ from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import Imu
 from tf2_msgs.msg import TFMessage
 
-from pypose_ros import cdr, convert
+from pypose_ros import cdr, cdr_arrays, convert
 
 STAMP = 1_403_715_273_262_142_976
 FRAMES = ['', 'a', 'ab', 'abc', 'imu', 'odom', 'imu_link', 'base_link', 'robot_1/imu_link', 'é']
@@ -172,3 +172,25 @@ def test_a_long_path_stays_bounded_evenly_spaced_and_complete():
     steps = np.diff(stamps)
     assert (steps == steps[0]).all() and stamps[-1] > STAMP + 1000 - 2 * steps[0]
     np.testing.assert_array_equal(poses[:, 0], stamps - STAMP)
+
+
+@pytest.mark.parametrize('frame', ['m', 'map', 'abcdefg', 'abcdefgh', 'odom_of_robot'])
+@pytest.mark.parametrize('count', [0, 1, 2, 300])
+def test_a_path_is_read_as_rclpy_reads_it_whoever_wrote_it(frame, count):
+    rng = np.random.default_rng(count)
+    stamps, poses = np.sort(rng.integers(1, 10 ** 18, count)), rng.normal(size=(count, 7))
+    ours = bytes(cdr_arrays.path(5, frame, stamps, poses))
+    message = deserialize_message(ours, Path)
+    if count > 1:
+        message.poses[1].header.frame_id = 'another_one'
+    for data in (ours, serialize_message(deserialize_message(ours, Path)), serialize_message(message)):
+        read = cdr.read_path(data)
+        np.testing.assert_array_equal(read[0], stamps)
+        np.testing.assert_array_equal(read[1], poses)
+
+
+def test_what_is_no_path_is_refused():
+    data = bytes(cdr_arrays.path(5, 'map', np.arange(1, 4), np.ones((3, 7))))
+    for bad in (b'', data[:20], data[:-3]):
+        with pytest.raises(cdr.CdrError, match='no Path'):
+            cdr.read_path(bad)

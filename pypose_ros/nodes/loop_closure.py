@@ -78,7 +78,7 @@ class LoopClosureNode(LifecycleNode[LoopClosureParams]):
         self._refused = ends.publisher(LoopClosureEvent, '~/refused', qos.EVENTS)
         ends.timer(0.05, self._publish)
         ends.service(Trigger, '~/reset', self._reset)
-        ends.subscription(Path, 'path', self._on_path, qos.LATCHED)
+        ends.subscription(Path, 'path', self._on_path, qos.LATCHED, raw=True)
         self._odometry = OdometryInput(self, self._frames, self._patience, self._use_odometry, polled=True)
         ends.subscription(LaserScan, 'scan', lambda message: self._on_cloud(
             'scan', message, lambda: scans.points_of_scan(message), planar=True), qos.SENSOR(10))
@@ -150,8 +150,12 @@ class LoopClosureNode(LifecycleNode[LoopClosureParams]):
         self._queued += 1
         self._worker.submit(Job(lambda: detector.add(stamp_ns, pose, points, planar=planar), self._results))
 
-    def _on_path(self, message: Path) -> None:
-        stamps, poses = convert.path_from_msg(message)
+    def _on_path(self, data: bytes) -> None:
+        try:
+            stamps, poses = cdr.read_path(data)
+        except cdr.CdrError as error:
+            self.diagnostics.drop('path: garbled', f'path dropped: {error}')
+            return
         if len(stamps) and np.isfinite(poses).all():
             detector = self.detector
             self._worker.submit(Job(lambda: detector.follow(stamps, poses), deque()))
