@@ -29,6 +29,9 @@ OF_FAMILY = {
     'planning': ('test_planning.py',),
     'online': ('test_online_window.py', 'test_online_smoother.py', 'test_online_propagation.py')}
 
+# nvcc does not bear libasan before it; rounding without optimization takes another number of iterations.
+BUT_FOR = 'not compile_for_cuda and not dynamics_by_torch_and_costs_by_tapes'
+
 
 @pytest.fixture(scope='module')
 def compiler() -> str:
@@ -82,7 +85,7 @@ def test_every_family_of_native_sources_has_its_tests_under_the_sanitizers():
 @pytest.mark.parametrize('family', sorted(OF_FAMILY))
 def test_sanitizers_find_nothing_in_the_library(environment, family):
     done = subprocess.run(
-        [sys.executable, '-m', 'pytest', '-q', '-m', 'not slow', '-o', 'timeout=1500',
+        [sys.executable, '-m', 'pytest', '-q', '-m', 'not slow', '-o', 'timeout=1500', '-k', BUT_FOR,
          *(str(HERE / name) for name in OF_FAMILY[family])],
         env=environment, cwd=ROOT, capture_output=True, text=True)
     told = done.stdout + done.stderr
