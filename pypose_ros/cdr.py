@@ -242,6 +242,17 @@ def read_path(data: bytes) -> tuple[np.ndarray, np.ndarray]:
         raise CdrError(f'{len(data)} bytes are no Path ({error})') from None
 
 
+def path_frame(data: bytes) -> str:
+    """The frame of a serialized nav_msgs/Path; CdrError where it is none."""
+    try:
+        if data[:2] == LITTLE_ENDIAN:
+            (length,) = _LENGTH.unpack_from(data, 12)
+            return struct.unpack_from(f'{length}s', data, 16)[0][:-1].decode()
+        return deserialize_message(data, Path).header.frame_id
+    except Exception as error:      # as in read_path
+        raise CdrError(f'{len(data)} bytes are no Path ({error})') from None
+
+
 class PathWriter:
     """Serialized nav_msgs/Path that grows pose by pose, bounded in length.
 

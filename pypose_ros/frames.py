@@ -10,7 +10,7 @@ from pypose_ros.tf import TransformBuffer
 
 
 def planar(pose: np.ndarray) -> np.ndarray:
-    """(3,) x, y, heading of a pose (7,)."""
+    """(3,) x, y, heading of a pose (7,); (3, N) of (7, N)."""
     x, y, z, w = pose[3:]
     return np.array([pose[0], pose[1], np.arctan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z))])
 

@@ -187,6 +187,7 @@ def test_a_path_is_read_as_rclpy_reads_it_whoever_wrote_it(frame, count):
         read = cdr.read_path(data)
         np.testing.assert_array_equal(read[0], stamps)
         np.testing.assert_array_equal(read[1], poses)
+        assert cdr.path_frame(data) == frame
 
 
 def test_what_is_no_path_is_refused():
@@ -194,3 +195,5 @@ def test_what_is_no_path_is_refused():
     for bad in (b'', data[:20], data[:-3]):
         with pytest.raises(cdr.CdrError, match='no Path'):
             cdr.read_path(bad)
+    with pytest.raises(cdr.CdrError, match='no Path'):
+        cdr.path_frame(data[:18])

@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 import numpy as np
 from nav_msgs.msg import Odometry, Path
-from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import Imu
 from std_msgs.msg import Float64
 from std_srvs.srv import SetBool, Trigger
@@ -133,7 +132,12 @@ class LearnerNode(LifecycleNode[LearnerParams]):
             self._take_up(self._job)
         if (self._job is None and self.active and self._enabled and self.params.mode != 'off' and self.learner
                 and self._path is not None and time.monotonic() >= self._rest_until):
-            self.learner.set_keyframes(*convert.path_from_msg(deserialize_message(self._path, Path)))
+            try:
+                self.learner.set_keyframes(*cdr.read_path(self._path))
+            except cdr.CdrError as error:
+                self._path = None
+                self.diagnostics.drop('path: garbled', f'path dropped: {error}')
+                return
             training = self.learner.begin_round()
             if training is not None:
                 self._job = TrainingJob(

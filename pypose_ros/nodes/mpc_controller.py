@@ -65,10 +65,12 @@ class MpcController(LifecycleNode[MpcControllerParams]):
         self._odometry = OdometryInput(
             self, frames, self._patience, self._use_odometry, topic='odom', depth=10, polled=True)
         self._surroundings = Surroundings(self, self.tracker, self._transforms)
-        ends.subscription(Path, 'path', self._on_path, qos.SENSOR(1))
+        ends.subscription(Path, 'path', self._on_path, qos.SENSOR(1), raw=True)
         if importlib.util.find_spec('nav2_msgs') is not None:
             from pypose_ros.nodes.mpc_controller_action import FollowPathServer
-            self._action = FollowPathServer(self, self._follow, lambda: self._end(0, 'canceled'))
+            self._action = FollowPathServer(
+                self, lambda path: self._follow(path.header.frame_id, convert.path_from_msg(path)[1]),
+                lambda: self._end(0, 'canceled'))
         ends.timer(1 / params.controller_frequency, self._cycle)
 
     def deactivate(self) -> None:
@@ -88,15 +90,21 @@ class MpcController(LifecycleNode[MpcControllerParams]):
                 message.stamp_ns, planar(pose), twist[[0, 1, 5]]):
             self.diagnostics.drop('odom: not_finite', 'odom dropped: it is no finite pose and twist')
 
-    def _on_path(self, message: Path) -> None:
+    def _on_path(self, data: bytes) -> None:
         self.diagnostics.rate('path').tick()
         if not self.active or (self._action is not None and self._action.running):
             self.diagnostics.drop('path: not_now', 'path dropped: ' + (
                 'a FollowPath goal is under way' if self.active else 'the controller is not active'))
             return
 
+        try:
+            frame, (_, poses) = cdr.path_frame(data), cdr.read_path(data)
+        except cdr.CdrError as error:
+            self.diagnostics.drop('path: garbled', f'path dropped: {error}')
+            return
+
         def use() -> None:
-            code, sentence = self._follow(message)
+            code, sentence = self._follow(frame, poses)
             if code == TF_ERROR:
                 raise LookupError(sentence)
             if code:
@@ -108,10 +116,9 @@ class MpcController(LifecycleNode[MpcControllerParams]):
 
         self._patience.attempt(use, give_up)
 
-    def _follow(self, message: Path) -> tuple[int, str]:
-        """Follow a path from now on; an error code and a sentence where it cannot be."""
-        _, poses = convert.path_from_msg(message)
-        frame = message.header.frame_id.lstrip('/')
+    def _follow(self, frame: str, poses: np.ndarray) -> tuple[int, str]:
+        """Follow poses (N, 7) from now on; an error code and a sentence where that cannot be."""
+        frame = frame.lstrip('/')
         if not frame:
             return INVALID_PATH, 'refused: header.frame_id is empty'
         if np.isfinite(poses).all() and len(poses):
@@ -122,7 +129,7 @@ class MpcController(LifecycleNode[MpcControllerParams]):
                 self._place(frame)
             except LookupError as error:
                 return TF_ERROR, f'is in frame {frame!r}, odom_frame is {self.params.odom_frame!r}: {error}'
-        verdict = self.tracker.set_path(np.stack([planar(p) for p in poses]) if len(poses) else poses)
+        verdict = self.tracker.set_path(planar(poses.T).T if len(poses) else poses)
         if not verdict.accepted:
             return INVALID_PATH, str(verdict)
         self._path_frame = frame
