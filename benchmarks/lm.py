@@ -8,7 +8,7 @@ Needs pose graphs: $PYPOSE_DATA, or shared/data beside the checkout.
 """
 import os
 import resource
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,26 +61,35 @@ def restart(model: torch.nn.Module, start: torch.Tensor) -> None:
         model.pose.copy_(start)
 
 
-def pose_inversion(count: int, rounds: int) -> Record:
-    """One step from the same start with the same damping."""
-    torch.manual_seed(0)
-    start = pp.randn_SE3(count, sigma=0.5, dtype=torch.float64).tensor()
-    Z = pp.randn_SE3(count, sigma=0.5, dtype=torch.float64).tensor()
+def stepper(make: Callable, start: torch.Tensor, inputs: Callable) -> Callable:
+    """A function of the library: one step from the same start with the same damping; the poses and the loss after it.
+
+    Args:
+        make: makes the model, from the library and the start.
+        inputs: what it is called with, in the library's types.
+    """
     sides = {}
     for library in (pp, pypose):
-        model = Inversion(library, start)
+        model = make(library, start)
         optimizer = library.optim.LM(model, strategy=library.optim.strategy.Constant(damping=1e-4))
-        sides[library] = model, optimizer, library.SE3(Z)
+        sides[library] = model, optimizer, inputs(library)
 
-    def step(library):
-        model, optimizer, Z = sides[library]
+    def step(library) -> torch.Tensor:
+        model, optimizer, given = sides[library]
         restart(model, start)
         # PyPose takes the loss before a step from the step before, which began elsewhere.
         optimizer.__dict__.pop('loss', None) if library is pypose else None
-        loss = optimizer.step(Z)
+        loss = optimizer.step(given)
         return torch.cat([model.pose.detach().tensor().reshape(-1), loss.reshape(1)])
+    return step
 
-    memory = []
+
+def pose_inversion(count: int, rounds: int) -> Record:
+    """Many poses that have nothing to do with each other."""
+    torch.manual_seed(0)
+    start = pp.randn_SE3(count, sigma=0.5, dtype=torch.float64).tensor()
+    Z = pp.randn_SE3(count, sigma=0.5, dtype=torch.float64).tensor()
+    step, memory = stepper(Inversion, start, lambda library: library.SE3(Z)), []
 
     def ours():
         result = step(pp)
@@ -96,24 +105,11 @@ def pose_inversion(count: int, rounds: int) -> Record:
 
 
 def pose_graph(name: str, rounds: int) -> Record:
-    """One step from the file's poses, edges without weights (PyPose judges a step by a loss without them)."""
+    """From the file's poses; edges without weights, without which PyPose judges a step."""
     file = read_g2o(DATA / 'pgo3d' / name)
-    between = file.graph.factors[0]
     start, = file.graph.values.values()
-    edges, measured = between.index, between.measured
-    sides = {}
-    for library in (pp, pypose):
-        model = PoseGraph(library, start)
-        optimizer = library.optim.LM(model, strategy=library.optim.strategy.Constant(damping=1e-4))
-        sides[library] = model, optimizer, (edges, library.SE3(measured))
-
-    def step(library):
-        model, optimizer, inputs = sides[library]
-        restart(model, start)
-        optimizer.__dict__.pop('loss', None) if library is pypose else None
-        loss = optimizer.step(inputs)
-        return torch.cat([model.pose.detach().tensor().reshape(-1), loss.reshape(1)])
-
+    edges, measured = file.graph.factors[0].index, file.graph.factors[0].measured
+    step = stepper(PoseGraph, start, lambda library: (edges, library.SE3(measured)))
     return compare(f'one LM step, {name}: {len(start)} poses, {len(edges)} edges', peer='pypose 0.9.5',
                    ours=lambda: step(pp), theirs=lambda: step(pypose), rounds=rounds, target=None,
                    agree=lambda a, b: bool((a - b).abs().max() < 1e-6),
