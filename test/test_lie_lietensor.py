@@ -2,6 +2,7 @@
 import copy
 import io
 import pickle
+import time
 
 import pytest
 import torch
@@ -202,11 +203,6 @@ def test_data_loader_workers_collate_lietensors(workers):
 
 
 def _train(rank: int, size: int, folder: str) -> None:
-    rank += size - 1   # spawn() counts the one that it starts from 0
-    _train_as(rank, size, folder)
-
-
-def _train_as(rank: int, size: int, folder: str) -> None:
     torch.distributed.init_process_group('gloo', f'file://{folder}/rendezvous', rank=rank, world_size=size)
     torch.manual_seed(0)
     module = torch.nn.parallel.DistributedDataParallel(Poses())
@@ -216,13 +212,20 @@ def _train_as(rank: int, size: int, folder: str) -> None:
         module(torch.full((3,), 1.0 + rank + step)).square().sum().backward()
         steps.step()
     torch.save(module.module.T.detach().clone(), f'{folder}/{rank}.pt')
+    # A thread of gloo that still holds a tensor of Python's when the group is torn down waits for the interpreter,
+    # which waits for the thread.
+    torch.distributed.barrier()
     torch.distributed.destroy_process_group()
 
 
 def test_distributed_data_parallel_averages_left_tangent_gradients(tmp_path):
-    other = torch.multiprocessing.spawn(_train, (2, str(tmp_path)), nprocs=1, join=False)
-    _train_as(0, 2, str(tmp_path))
-    other.join()
+    both = torch.multiprocessing.spawn(_train, (2, str(tmp_path)), nprocs=2, join=False)
+    end = time.monotonic() + 200
+    while not both.join(timeout=1):     # which returns at each process's end
+        if time.monotonic() > end:
+            for process in both.processes:
+                process.kill()
+            pytest.fail('the two processes do not end')
     first, second = (torch.load(tmp_path / f'{rank}.pt') for rank in range(2))
     assert torch.equal(first.tensor(), second.tensor())
     torch.manual_seed(0)

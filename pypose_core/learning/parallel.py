@@ -17,6 +17,9 @@ def processes() -> Iterator[tuple[int, int]]:
     dist.init_process_group('gloo')
     try:
         yield process_rank()
+        # A thread of gloo that still holds a tensor of Python's when the group is torn down waits for the interpreter,
+        # which waits for the thread.
+        dist.barrier()
     finally:
         dist.destroy_process_group()
 
