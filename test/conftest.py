@@ -4,8 +4,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+import hypothesis
 import pytest
 
+hypothesis.settings.register_profile('repeatable', derandomize=True, database=None)
+hypothesis.settings.load_profile('repeatable')
 _here = Path(__file__).parent
 os.environ.setdefault('AMENT_PREFIX_PATH', sys.prefix)      # pip-only environments
 os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'

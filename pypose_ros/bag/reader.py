@@ -126,8 +126,10 @@ class BagReader:
         # AssertionError, sqlite's, zstd's): here is the boundary at which all of them mean the same.
         try:
             yield
-        except (BagError, GeneratorExit, KeyboardInterrupt, MemoryError):
+        except (BagError, GeneratorExit, KeyboardInterrupt):
             raise
+        except MemoryError:     # nearly always a length that was spoiled
+            raise BagError(f'{self.path}: damaged: a record of it announces more than fits into memory') from None
         except PermissionError:
             raise BagError(f'{self.path}: not permitted to read it') from None
         except Exception as error:
