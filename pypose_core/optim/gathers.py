@@ -26,7 +26,7 @@ from pypose_core.optim.problem import Problem
 from pypose_core.optim.structure import Columns, differ, in_order, pushforward, random_like
 from pypose_core.optim.tangent import is_group, leaf_gradient_columns, tangent_gradient
 
-MOST_SHARED = 64        # columns of parameters that all residuals share: each costs a pass in forward mode
+MOST_SHARED = 64        # columns of parameters that all residuals share: as many tangents in forward mode
 WIDEST = 256            # numbers of one residual: each costs a pass in reverse mode
 _get_item = Tensor.__getitem__
 _SELECT = (torch.index_select, Tensor.index_select)

@@ -13,7 +13,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from pypose_core.control import OcpStats
 from pypose_core.online.path_tracking import Command, PathTracker, TrackingStatus
-from pypose_ros import cdr, convert, diagnostics, qos, tf
+from pypose_ros import cdr, diagnostics, qos, tf
 from pypose_ros.configured import Configured
 from pypose_ros.frames import Frames, planar
 from pypose_ros.lifecycle import LifecycleNode
@@ -68,9 +68,7 @@ class MpcController(LifecycleNode[MpcControllerParams]):
         ends.subscription(Path, 'path', self._on_path, qos.SENSOR(1), raw=True)
         if importlib.util.find_spec('nav2_msgs') is not None:
             from pypose_ros.nodes.mpc_controller_action import FollowPathServer
-            self._action = FollowPathServer(
-                self, lambda path: self._follow(path.header.frame_id, convert.path_from_msg(path)[1]),
-                lambda: self._end(0, 'canceled'))
+            self._action = FollowPathServer(self, self._follow, lambda: self._end(0, 'canceled'))
         ends.timer(1 / params.controller_frequency, self._cycle)
 
     def deactivate(self) -> None:
@@ -96,7 +94,6 @@ class MpcController(LifecycleNode[MpcControllerParams]):
             self.diagnostics.drop('path: not_now', 'path dropped: ' + (
                 'a FollowPath goal is under way' if self.active else 'the controller is not active'))
             return
-
         try:
             frame, (_, poses) = cdr.path_frame(data), cdr.read_path(data)
         except cdr.CdrError as error:

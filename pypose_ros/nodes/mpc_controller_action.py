@@ -1,11 +1,13 @@
 """FollowPath of Nav2 as a way to give mpc_controller its path; only where nav2_msgs is installed."""
 from collections.abc import Callable
 
+import numpy as np
 from nav2_msgs.action import FollowPath
-from nav_msgs.msg import Path
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.task import Future
+
+from pypose_ros import convert
 
 NAME = 'follow_path_pypose'
 FEEDBACK_PERIOD_NS = 100_000_000
@@ -16,11 +18,11 @@ class FollowPathServer:
 
     Args:
         node: the lifecycle node.
-        begin: takes a Path; returns (error code, sentence), 0 where it is followed from now on.
+        begin: takes a frame and poses (N, 7) in it; returns (error code, sentence), 0 where they are followed now.
         cancel: gives the path up.
     """
 
-    def __init__(self, node, begin: Callable[[Path], tuple[int, str]], cancel: Callable[[], None]):
+    def __init__(self, node, begin: Callable[[str, np.ndarray], tuple[int, str]], cancel: Callable[[], None]):
         self._node, self._begin, self._cancel = node, begin, cancel
         self._handle: ServerGoalHandle | None = None
         self._outcomes: dict[bytes, Future] = {}
@@ -40,7 +42,8 @@ class FollowPathServer:
         self.finish(FollowPath.Result.UNKNOWN, 'another goal took its place')
         self._handle = handle
         self._outcomes[bytes(handle.goal_id.uuid)] = Future()
-        code, sentence = self._begin(handle.request.path)
+        path = handle.request.path
+        code, sentence = self._begin(path.header.frame_id, convert.path_from_msg(path)[1])
         if code:
             self.finish(code, sentence)
         handle.execute()
